@@ -1,0 +1,143 @@
+"""``ovgsr predict``: situations in pictures, as JSON and drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ovgsr.recognizers.student import SituationRecognizer
+    from ovgsr.situation import ImagePrediction
+    from ovgsr.vocabulary import Vocabulary
+
+PICTURE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+_BATCH = 16
+
+
+def predict(
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    model: Annotated[str, typer.Option(help="Student: folder, hub name, or 'sketch' (shipped; drawn pictures only).")] = "sketch",
+    verbs: Annotated[str | None, typer.Option(help="Verbs to choose from: 'feeding,riding', or a file.")] = None,
+    nouns: Annotated[str | None, typer.Option(help="Nouns to choose from: 'dog,woman', or a file.")] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="Verbs whose frames are filled.")] = 5,
+    out: Annotated[Path, typer.Option(help="Folder for NAME.json and NAME.png, one of each a picture.")] = Path("predictions"),
+    draw: Annotated[bool, typer.Option("--draw/--no-draw", help="Write annotated pictures.")] = True,
+    skip_done: Annotated[bool, typer.Option("--skip-done", help="Leave out pictures whose JSON is there already.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
+) -> None:
+    """Say what is going on in pictures: the verb, who and what takes part, and where.
+
+    A picture that cannot be read is named and left out; the others are done, and the exit code is 1.
+    """
+    from ovgsr.cli.progress import console, messages, progress_bar
+    from ovgsr.recognizers.student import SituationRecognizer
+    from ovgsr.recognizers.vocabulary_words import user_vocabulary
+
+    work = output_names(find_pictures(pictures), out)
+    if skip_done:
+        work = [(picture, target) for picture, target in work if not target.with_suffix(".json").exists()]
+    recognizer = SituationRecognizer.from_pretrained(model, device=device)
+    vocabulary = user_vocabulary(recognizer.vocabulary, verbs, nouns, recognizer.text_encoder.encode)
+    for notice in recognizer.notices:
+        messages.print(f"note: {notice}", highlight=False, markup=False)
+    failed = 0
+    with progress_bar("predicting") as progress:
+        for done, (target, result) in enumerate(_run(recognizer, vocabulary, work, top_k, draw), start=1):
+            progress(done, len(work))
+            if isinstance(result, _Failure):
+                failed += 1
+                messages.print(f"error: {result}", highlight=False, markup=False)
+            else:
+                console.print(f"{target.name}: {result}", highlight=False, markup=False)
+    console.print(f"{len(work) - failed} of {len(work)} pictures; JSON{' and PNG' if draw else ''} in {out}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def find_pictures(paths: list[Path]) -> list[Path]:
+    """The pictures named, and those in the folders named, sorted; an empty folder is an error."""
+    from ovgsr.errors import OvgsrError
+
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURE_ENDINGS)
+            if not inside:
+                raise OvgsrError(f"{path}: no picture in this folder ({', '.join(sorted(PICTURE_ENDINGS))})")
+            found += inside
+        else:
+            found.append(path)
+    return found
+
+
+def output_names(pictures: list[Path], out: Path) -> list[tuple[Path, Path]]:
+    """Each picture with its output path but for the ending; equal names of different folders get a number."""
+    used: dict[str, int] = {}
+    named = []
+    for picture in pictures:
+        count = used[picture.stem] = used.get(picture.stem, 0) + 1
+        named.append((picture, out / (picture.stem if count == 1 else f"{picture.stem}_{count}")))
+    return named
+
+
+def _run(
+    recognizer: SituationRecognizer,
+    vocabulary: Vocabulary,
+    work: list[tuple[Path, Path]],
+    top_k: int,
+    draw: bool,
+) -> Iterator[tuple[Path, str]]:
+    """Per picture its output path and either the sentence that was found, or the error as ``_Failure``."""
+    from ovgsr.models.preprocess import ImageError, load_image
+
+    for start in range(0, len(work), _BATCH):
+        batch = []
+        for picture, target in work[start : start + _BATCH]:
+            try:
+                batch.append((picture, target, load_image(picture)))
+            except ImageError as error:
+                yield target, _Failure(str(error))
+        if batch:
+            predictions = recognizer.predict(
+                [image for _, _, image in batch],
+                vocabulary,
+                file_names=[str(picture) for picture, _, _ in batch],
+                top_k=top_k,
+            )
+            for (_, target, image), prediction in zip(batch, predictions, strict=True):
+                yield target, write_result(recognizer, vocabulary, prediction, image, target, draw)
+
+
+class _Failure(str):
+    """An error's sentence."""
+
+
+def write_result(
+    recognizer: SituationRecognizer,
+    vocabulary: Vocabulary,
+    prediction: ImagePrediction,
+    image: object,
+    target: Path,
+    draw: bool,
+) -> str:
+    """Writes NAME.json and NAME.png; returns the sentence that tells the best situation."""
+    from ovgsr.captions import caption
+    from ovgsr.drawing import draw_situation
+    from ovgsr.files import write_atomically, write_text_atomically
+
+    complete, _ = recognizer.offer(vocabulary)
+    sentence = caption(prediction.best, complete)
+    record = {"caption": sentence, **prediction.to_json()}
+    for frame in record["frames"].values():
+        for answer in frame.values():
+            answer["words"] = complete.word(answer["noun"])
+    write_text_atomically(target.with_suffix(".json"), json.dumps(record, ensure_ascii=False, indent=2))
+    if draw:
+        notice = " ".join(prediction.notices) or None
+        drawn = draw_situation(image, prediction.best, complete, notice=notice)  # type: ignore[arg-type]
+        write_atomically(target.with_suffix(".png"), lambda path: drawn.save(path, format="PNG"))
+    return f"{sentence} ({prediction.best.verb} {100 * (prediction.best.score or 0):.0f} %)"

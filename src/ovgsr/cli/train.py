@@ -1,0 +1,35 @@
+"""``ovgsr train``: runs a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that the package carries.")],
+    out: Annotated[Path, typer.Option(help="The run's folder.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings to change: section.key=value ...")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data set (data.root).")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed (train.seed).")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+) -> None:
+    """Train a student. The folder explains itself, and a stopped run goes on with --resume as if never stopped."""
+    from ovgsr.cli.progress import console
+    from ovgsr.cli.training_bar import TrainingBar
+    from ovgsr.config import load_config
+    from ovgsr.training.loop import train as run_recipe
+
+    changes = list(overrides or [])
+    if data is not None:
+        changes.append(f"data.root={data}")
+    if seed is not None:
+        changes.append(f"train.seed={seed}")
+    config = load_config(recipe, changes)
+    with TrainingBar(config.name) as bar:
+        run_recipe(config, out, resume=resume, observer=bar)
+    console.print(f"The student is in {out / 'student'}; next: ovgsr evaluate --model {out / 'student'} --data {config.data.root}")

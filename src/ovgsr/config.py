@@ -1,0 +1,198 @@
+"""Settings: one small section each, strict YAML, overrides from the command line. An unknown key is an error.
+
+A recipe (``configs/*.yaml``) names only what differs from the defaults below. ``load_config`` reads it with OmegaConf
+(so ``${...}`` works), applies ``section.key=value`` overrides and validates the result.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+class ConfigError(ValueError):
+    """A recipe that cannot be used; the message names the file, the key and the remedy."""
+
+
+class Section(BaseModel):
+    """A group of settings; unknown keys are refused, values are checked on assignment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class DataSettings(Section):
+    """Where the pictures come from and how they are varied."""
+
+    root: str = Field("data/sketch_swig", description="folder of a data set in SWiG layout")
+    split: str | None = Field(None, description="file with seen / rare / unseen verbs; default: the data set's own")
+    image_size: int = Field(96, ge=16, le=2048, description="pictures are resized to this many pixels a side")
+    cache_images: bool = Field(False, description="keep decoded pictures in memory")
+    workers: int = Field(0, ge=0, description="processes that read pictures beside the training process")
+    flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring a training picture")
+    crop: float = Field(0.1, ge=0, lt=1, description="largest share of a side that a random crop or shift removes")
+    colour: float = Field(0.15, ge=0, lt=1, description="strength of brightness, contrast and saturation jitter")
+    rare_repeat: float = Field(
+        4.0, ge=1, description="how often a verb's pictures are repeated an epoch, at most, to even out the verbs"
+    )
+
+
+class ModelSettings(Section):
+    """The student."""
+
+    backbone: str = Field(
+        "sketch", description="'sketch' (small, from scratch) or a Hugging Face model, by name or folder"
+    )
+    pretrained: bool = Field(True, description="load the backbone's weights (a Hugging Face backbone only)")
+    freeze_backbone: bool = Field(False, description="keep the backbone's weights as they are")
+    width: int = Field(128, ge=8, description="width of tokens in encoder and decoders")
+    heads: int = Field(4, ge=1, description="attention heads")
+    encoder_layers: int = Field(1, ge=0, description="transformer layers over the scene token and the image tokens")
+    readout_layers: int = Field(2, ge=1, description="cross-attention layers of a verb readout")
+    decoder_layers: int = Field(2, ge=1, description="layers of the role decoder")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the transformer blocks")
+    text_encoder: str = Field("all-MiniLM-L6-v2", description="a sentence-transformers or CLIP text model")
+    head: Literal["open", "closed"] = Field("open", description="score words by text or by learned class vectors")
+    distilled_readout: bool = Field(False, description="a second verb readout, trained by a teacher only")
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> ModelSettings:
+        if self.width % self.heads:
+            raise ValueError(f"model.width ({self.width}) must be a multiple of model.heads ({self.heads})")
+        return self
+
+
+class LossSettings(Section):
+    """Weights of the terms, and how rare verbs are balanced."""
+
+    verb: float = Field(1.0, ge=0, description="weight of the verb's cross-entropy")
+    noun: float = Field(1.0, ge=0, description="weight of the nouns' cross-entropy, mean over the annotators")
+    box_l1: float = Field(5.0, ge=0, description="weight of the boxes' L1 distance")
+    box_giou: float = Field(2.0, ge=0, description="weight of the boxes' generalised IoU")
+    grounded: float = Field(1.0, ge=0, description="weight of the grounded-or-not term")
+    balance: Literal["none", "balanced_softmax", "logit_adjustment"] = Field(
+        "balanced_softmax", description="prior added to the verb logits while training (Ren 2020, Menon 2021)"
+    )
+    adjustment: float = Field(1.0, ge=0, description="strength tau of logit_adjustment")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="smoothing of the verb target")
+
+
+class OptimSettings(Section):
+    """Optimiser and schedule."""
+
+    learning_rate: float = Field(1.5e-3, gt=0, description="peak learning rate")
+    backbone_scale: float = Field(1.0, ge=0, description="the backbone's learning rate as a share of the peak")
+    weight_decay: float = Field(0.03, ge=0, description="decoupled weight decay (not on norms, biases, scales)")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises")
+    final_scale: float = Field(0.01, ge=0, le=1, description="the last rate as a share of the peak (cosine)")
+    clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    ema: float = Field(0.998, ge=0, lt=1, description="decay of the averaged weights; 0 turns averaging off")
+
+
+class TrainSettings(Section):
+    """The run."""
+
+    seed: int = Field(0, ge=0, description="seed of weights, order and augmentation")
+    epochs: int = Field(10, ge=1, description="passes over the training pictures")
+    max_steps: int | None = Field(None, ge=1, description="stop after this many optimiser steps")
+    batch_size: int = Field(64, ge=1, description="pictures a step and process, before accumulation")
+    accumulate: int = Field(1, ge=1, description="batches added up for one optimiser step")
+    precision: Literal["no", "bf16", "fp16"] = Field("bf16", description="mixed precision")
+    validate_every: int = Field(2, ge=1, description="epochs between evaluations on dev; the last is always evaluated")
+    checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints; the end of an epoch is one")
+    log_every: int = Field(20, ge=1, description="steps between lines of the metrics file")
+    threads: int | None = Field(None, ge=1, description="CPU threads; default: all")
+
+
+class EvaluationSettings(Section):
+    """How a trained model is scored."""
+
+    batch_size: int = Field(100, ge=1, description="pictures a step")
+    profiles: tuple[Literal["official", "coformer", "situformer"], ...] = Field(
+        ("official", "coformer"), description="metric profiles of protocols.md"
+    )
+    offset_cost: float = Field(3.0, ge=0, description="points of seen top-1 on dev that the unseen offset may cost")
+
+
+class Config(Section):
+    """A whole recipe."""
+
+    name: str = Field("custom", description="the recipe's name")
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    loss: LossSettings = LossSettings()
+    optim: OptimSettings = OptimSettings()
+    train: TrainSettings = TrainSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+
+def load_config(path: Path | str | None, overrides: Sequence[str] = ()) -> Config:
+    """A recipe from a YAML file, with ``section.key=value`` overrides on top of the defaults.
+
+    ``path`` is a file, or the name of a recipe that the package carries (``sketch_open``), or None for the defaults.
+    Raises ConfigError naming the file, the key and the nearest known key.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    source = "the defaults"
+    layers: list[Any] = [OmegaConf.create({})]
+    try:
+        if path is not None:
+            found = find_recipe(path)
+            source = str(found)
+            layers.append(OmegaConf.load(found))
+        for override in overrides:
+            if "=" not in override:
+                raise ConfigError(f"the override {override!r} is not of the form section.key=value")
+        layers.append(OmegaConf.from_dotlist(list(overrides)))
+        plain = OmegaConf.to_container(OmegaConf.merge(*layers), resolve=True)
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise ConfigError(f"{source}: not a readable recipe: {str(error).splitlines()[0]}") from None
+    if not isinstance(plain, dict):
+        raise ConfigError(f"{source}: a recipe is a map of sections, this is a {type(plain).__name__}")
+    return validate_config(plain, source)
+
+
+def validate_config(plain: dict[Any, Any], source: str) -> Config:
+    """A Config from plain data. Raises ConfigError whose message names ``source`` and the key."""
+    try:
+        return Config.model_validate(plain)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: " + "; ".join(_explain(problem) for problem in error.errors())) from None
+
+
+def find_recipe(path: Path | str) -> Path:
+    """The recipe's file: a path as given, else ``NAME.yaml`` among those in the package.
+
+    Raises ConfigError listing the known names.
+    """
+    given = Path(path)
+    if given.is_file():
+        return given
+    folder = Path(__file__).parent / "configs"
+    named = folder / f"{given.name.removesuffix('.yaml')}.yaml"
+    if given.parent == Path() and named.is_file():
+        return named
+    known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+    raise ConfigError(f"{path}: there is no such recipe file; the package's recipes are: {known}")
+
+
+def _explain(problem: Any) -> str:
+    place = [str(part) for part in problem["loc"]]
+    key = ".".join(place)
+    if problem["type"] == "extra_forbidden":
+        section: type[BaseModel] = Config
+        for part in place[:-1]:
+            annotation = section.model_fields[part].annotation
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                section = annotation
+        near = difflib.get_close_matches(place[-1], list(section.model_fields), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(section.model_fields)}"
+        return f"unknown key {key!r}; {hint}"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message

@@ -1,0 +1,1 @@
+"""Data sets: reading, checking, augmenting and batching annotated pictures."""

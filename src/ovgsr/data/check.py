@@ -1,0 +1,341 @@
+"""Everything that is wrong with a data set in the SWiG format, before a training run finds it one fault at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ovgsr.data.errors import DataError
+from ovgsr.data.swig import (
+    ANNOTATORS,
+    FOLDS,
+    NOT_GROUNDED,
+    annotation_path,
+    image_folder,
+    is_plain_name,
+    read_json_object,
+    read_split_file,
+    space_path,
+    split_path,
+)
+from ovgsr.situation import EMPTY_NOUN
+from ovgsr.vocabulary import VerbSplit
+
+_ROTATED = (5, 6, 7, 8)
+_ORIENTATION_TAG = 0x0112
+_SIDES = ("x1", "y1", "x2", "y2")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault: the file relative to the data set, the place in it ("" for the whole file), and a sentence."""
+
+    file: str
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.field}: {self.message}" if self.field else f"{self.file}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What was looked at and what is wrong with it."""
+
+    root: Path
+    problems: tuple[Problem, ...]
+    pictures: Mapping[str, int] = field(default_factory=dict)
+    """Fold -> the number of its records."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether no problem was found."""
+        return not self.problems
+
+
+@dataclass(frozen=True, slots=True)
+class _Space:
+    """What imsitu_space.json allows; None where it could not be read."""
+
+    frames: Mapping[str, tuple[str, ...]] | None = None
+    nouns: frozenset[str] | None = None
+
+
+def check_swig(root: Path, progress: Callable[[int, int], None] | None = None) -> CheckReport:
+    """Read every record and decode every picture of a data set; never raises for what it finds in them.
+
+    ``progress`` is called with (pictures done, pictures in all).
+    """
+    root = Path(root)
+    problems: list[Problem] = []
+    space = _check_space(root, problems)
+    folds: dict[str, dict[str, Any]] = {}
+    for fold in FOLDS:
+        records = _read(root, annotation_path(root, fold), problems)
+        if records is not None:
+            folds[fold] = records
+            file = _relative(root, annotation_path(root, fold))
+            for name, record in records.items():
+                problems += (Problem(file, f"{name}{place}", text) for place, text in _check_record(record, space))
+    problems += _check_split(root, folds, space)
+    problems += _check_pictures(root, folds, progress)
+    return CheckReport(root, tuple(problems), {fold: len(records) for fold, records in folds.items()})
+
+
+def _check_space(root: Path, problems: list[Problem]) -> _Space:
+    path = space_path(root)
+    record = _read(root, path, problems)
+    if record is None:
+        return _Space()
+    file = _relative(root, path)
+    frames: dict[str, tuple[str, ...]] | None = None
+    if isinstance(record.get("verbs"), dict):
+        frames = {}
+        for verb, entry in record["verbs"].items():
+            order = entry.get("order") if isinstance(entry, dict) else None
+            if not isinstance(order, list) or not order or not all(isinstance(role, str) and role for role in order):
+                problems.append(Problem(file, f"verbs.{verb}.order", "must be a list of role names, at least one"))
+                continue
+            frames[verb] = tuple(order)
+            if len(set(order)) != len(order):
+                problems.append(Problem(file, f"verbs.{verb}.order", "names a role twice"))
+            roles = entry.get("roles")
+            if isinstance(roles, dict) and set(roles) != set(order):
+                differing = ", ".join(sorted(set(roles) ^ set(order)))
+                problems.append(Problem(file, f"verbs.{verb}.roles", f"disagrees with 'order' about {differing}"))
+    else:
+        problems.append(Problem(file, "verbs", "is missing or no object"))
+    nouns = record.get("nouns")
+    if not isinstance(nouns, dict):
+        problems.append(Problem(file, "nouns", "is missing or no object"))
+        return _Space(frames)
+    for key, entry in nouns.items():
+        gloss = entry.get("gloss") if isinstance(entry, dict) else None
+        if not isinstance(gloss, list) or not gloss or not all(isinstance(word, str) for word in gloss):
+            problems.append(Problem(file, f"nouns.{key}.gloss", "must be a list of words, at least one"))
+    return _Space(frames, frozenset(nouns))
+
+
+def _check_record(record: Any, space: _Space) -> Iterator[tuple[str, str]]:
+    """(place within the record, sentence) of each fault."""
+    if not isinstance(record, dict):
+        yield "", "must be an object with verb, height, width, frames and bb"
+        return
+    verb = record.get("verb")
+    order: tuple[str, ...] | None = None
+    if not isinstance(verb, str):
+        yield ".verb", "is missing or no text"
+    elif space.frames is not None:
+        order = space.frames.get(verb)
+        if order is None:
+            yield ".verb", f"{verb!r} is not among the verbs of imsitu_space.json"
+    size: list[int | None] = []
+    for side in ("width", "height"):
+        value = record.get(side)
+        good = type(value) is int and value > 0
+        size.append(value if good else None)
+        if not good:
+            yield f".{side}", f"must be a whole number of pixels above zero, not {value!r}"
+    frames = record.get("frames")
+    if not isinstance(frames, list):
+        yield ".frames", "is missing or no list"
+    else:
+        if len(frames) != ANNOTATORS:
+            yield ".frames", f"holds {len(frames)} annotators' answers, {ANNOTATORS} are expected"
+        for number, frame in enumerate(frames):
+            yield from _check_frame(f".frames[{number}]", frame, verb, order, space.nouns)
+    boxes = record.get("bb")
+    if not isinstance(boxes, dict):
+        yield ".bb", "is missing or no object"
+        return
+    yield from _check_roles(".bb", boxes, verb, order)
+    for role, box in boxes.items():
+        for sentence in _check_box(box, size[0], size[1]):
+            yield f".bb.{role}", sentence
+
+
+def _check_roles(
+    place: str, found: Mapping[str, Any], verb: Any, order: tuple[str, ...] | None
+) -> Iterator[tuple[str, str]]:
+    if order is not None:
+        for role in order:
+            if role not in found:
+                yield place, f"lacks the role {role!r} of {verb!r}"
+        for role in found:
+            if role not in order:
+                yield f"{place}.{role}", f"is no role of {verb!r}, which has {', '.join(order)}"
+
+
+def _check_frame(
+    place: str, frame: Any, verb: Any, order: tuple[str, ...] | None, nouns: frozenset[str] | None
+) -> Iterator[tuple[str, str]]:
+    if not isinstance(frame, dict):
+        yield place, "must be an object from role to noun"
+        return
+    yield from _check_roles(place, frame, verb, order)
+    for role, noun in frame.items():
+        if not isinstance(noun, str):
+            yield f"{place}.{role}", f"must be a noun or '', not {noun!r}"
+        elif noun != EMPTY_NOUN and nouns is not None and noun not in nouns:
+            yield f"{place}.{role}", f"{noun!r} is not among the nouns of imsitu_space.json"
+
+
+def _check_box(box: Any, width: int | None, height: int | None) -> Iterator[str]:
+    if (
+        not isinstance(box, list)
+        or len(box) != 4
+        or not all(isinstance(c, int | float) and not isinstance(c, bool) and abs(c) < float("inf") for c in box)
+    ):
+        yield f"must be four numbers (x1, y1, x2, y2), not {box!r}"
+        return
+    if box == NOT_GROUNDED:
+        return
+    if -1 in box:
+        half = ", ".join(side for side, c in zip(_SIDES, box, strict=True) if c == -1)
+        yield f"{box} has -1 for {half} only; a role without a box has four -1, a box none"
+        return
+    if box[2] <= box[0] or box[3] <= box[1]:
+        yield f"{box} is inverted or empty; x2 must be above x1 and y2 above y1"
+    if min(box[0], box[1]) < 0 or (width is not None and box[2] > width) or (height is not None and box[3] > height):
+        yield f"{box} reaches outside the picture of {width} x {height} pixels"
+
+
+def _check_split(root: Path, folds: Mapping[str, Mapping[str, Any]], space: _Space) -> Iterator[Problem]:
+    path = split_path(root)
+    if not path.is_file():
+        return
+    file = _relative(root, path)
+    try:
+        split = read_split_file(path)
+    except DataError as error:
+        yield Problem(file, "", _without_path(error, path))
+        return
+    parts = {"seen": split.seen, "rare": split.rare, "unseen": split.unseen, "dev_unseen": split.dev_unseen}
+    for part, verbs in parts.items():
+        for verb in verbs:
+            if space.frames is not None and verb not in space.frames:
+                yield Problem(file, part, f"{verb!r} is not among the verbs of imsitu_space.json")
+    for noun in split.unseen_nouns:
+        if space.nouns is not None and noun not in space.nouns:
+            yield Problem(file, "unseen_nouns", f"{noun!r} is not among the nouns of imsitu_space.json")
+    yield from _check_leaks(_relative(root, annotation_path(root, "train")), folds.get("train", {}), split)
+
+
+def _check_leaks(file: str, records: Mapping[str, Any], split: VerbSplit) -> Iterator[Problem]:
+    """What training must not meet, one problem for each verb and noun."""
+    whole = [record for record in records.values() if isinstance(record, dict)]
+    pictures = Counter(record["verb"] for record in whole if isinstance(record.get("verb"), str))
+    for verb in (*split.unseen, *split.dev_unseen):
+        if pictures[verb]:
+            yield Problem(
+                file, verb, f"the split calls this verb unseen; training pictures that show it: {pictures[verb]}"
+            )
+    answers: Counter[str] = Counter()
+    for record in whole:
+        frames = record.get("frames")
+        dictionaries = (frame for frame in frames if isinstance(frame, dict)) if isinstance(frames, list) else ()
+        answers.update({noun for frame in dictionaries for noun in frame.values() if isinstance(noun, str)})
+    for noun in split.unseen_nouns:
+        if answers[noun]:
+            yield Problem(
+                file, noun, f"the split calls this noun unseen; training pictures that use it: {answers[noun]}"
+            )
+
+
+def _check_pictures(
+    root: Path, folds: Mapping[str, Mapping[str, Any]], progress: Callable[[int, int], None] | None
+) -> Iterator[Problem]:
+    where: dict[str, list[str]] = defaultdict(list)
+    for fold, records in folds.items():
+        for name in records:
+            where[name].append(fold)
+    for name, named_in in where.items():
+        if len(named_in) > 1:
+            yield Problem(_picture(root, name), "", f"is in more than one fold: {' and '.join(named_in)}")
+    by_content: dict[str, list[str]] = defaultdict(list)
+    jobs = [(name, folds[named_in[0]][name]) for name, named_in in where.items()]
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        results = pool.map(lambda job: _check_picture(root, *job), jobs)
+        for done, ((name, _), (digest, sentences)) in enumerate(zip(jobs, results, strict=True), start=1):
+            yield from (Problem(_picture(root, name), "", sentence) for sentence in sentences)
+            if digest is not None:
+                by_content[digest].append(name)
+            if progress is not None:
+                progress(done, len(jobs))
+    for names in by_content.values():
+        if len({fold for name in names for fold in where[name]}) > 1 and len(names) > 1:
+            others = " and ".join(f"{name} ({where[name][0]})" for name in names[1:])
+            yield Problem(_picture(root, names[0]), "", f"is the same file in {where[names[0]][0]} as {others}")
+
+
+def _check_picture(root: Path, name: str, record: Any) -> tuple[str | None, list[str]]:
+    """The SHA-256 of a picture's file (None where there is none), and what is wrong with it."""
+    if not is_plain_name(name):
+        return None, ["leads out of the picture folder; use a relative name"]
+    try:
+        content = (image_folder(root) / name).read_bytes()
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        return None, ["is missing" if missing else f"cannot be read: {error.strerror or error}"]
+    digest = hashlib.sha256(content).hexdigest()
+    if not content:
+        return None, ["is empty (zero bytes)"]
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            size = image.size
+            rotated = image.getexif().get(_ORIENTATION_TAG) in _ROTATED
+    except Exception as error:  # damaged files make Pillow's plugins raise nearly anything
+        return digest, [f"does not decode: {str(error) or type(error).__name__}"]
+    if not isinstance(record, dict):
+        return digest, []
+    expected = (record.get("width"), record.get("height"))
+    upright = (size[1], size[0]) if rotated else size
+    if upright == expected:
+        return digest, []
+    if size == expected:
+        return digest, [f"is annotated as {size[0]} x {size[1]} pixels, but its EXIF data turn it by 90 degrees"]
+    size = upright
+    return digest, [f"is {size[0]} x {size[1]} pixels, its record says {expected[0]} x {expected[1]}"]
+
+
+def _read(root: Path, path: Path, problems: list[Problem]) -> dict[str, Any] | None:
+    """A JSON object; what is wrong with the file, and keys named twice, are added to the problems."""
+    file = _relative(root, path)
+    try:
+        record = read_json_object(path)
+    except DataError as error:
+        problems.append(Problem(file, "", _without_path(error, path)))
+        return None
+
+    def note_twice(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+        counted: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in counted:
+                problems.append(Problem(file, key, "is named twice in one object; a reader takes the last one only"))
+            counted[key] = value
+        return counted
+
+    return dict(json.loads(path.read_bytes(), object_pairs_hook=note_twice)) if record else {}
+
+
+def _without_path(error: DataError, path: Path) -> str:
+    return str(error).removeprefix(f"{path}: ")
+
+
+def _relative(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _picture(root: Path, name: str) -> str:
+    return f"{_relative(root, image_folder(root))}/{name}"

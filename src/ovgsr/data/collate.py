@@ -1,0 +1,50 @@
+"""Examples to one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ovgsr.data.dataset import Example
+from ovgsr.tensors import IGNORE, Batch, Targets
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """A batch of the examples, in order. Where they were padded to different lengths, the longest counts."""
+    targets = [example.targets for example in examples if example.targets is not None]
+    if targets and len(targets) != len(examples):
+        raise ValueError("some examples of the batch have targets and some have none")
+    return Batch(
+        pixels=torch.stack([example.pixels for example in examples]),
+        sizes_wh=torch.tensor([example.size_wh for example in examples], dtype=torch.float32),
+        indices=torch.tensor([example.index for example in examples], dtype=torch.long),
+        targets=_join(targets) if targets else None,
+    )
+
+
+def _join(targets: Sequence[Targets]) -> Targets:
+    roles = max(item.role_mask.shape[1] for item in targets)
+    annotators = max(item.noun_index.shape[2] for item in targets)
+    padded = [_pad(item, roles, annotators) for item in targets]
+    joined: dict[str, Tensor] = {
+        field.name: torch.cat([getattr(item, field.name) for item in padded]) for field in fields(Targets)
+    }
+    return Targets(**joined)
+
+
+def _pad(targets: Targets, roles: int, annotators: int) -> Targets:
+    extra = roles - targets.role_mask.shape[1]
+    extra_annotators = annotators - targets.noun_index.shape[2]
+    if not extra and not extra_annotators:
+        return targets
+    return Targets(
+        verb_index=targets.verb_index,
+        role_mask=pad(targets.role_mask, (0, extra)),
+        noun_index=pad(targets.noun_index, (0, extra_annotators, 0, extra), value=IGNORE),
+        boxes_cxcywh=pad(targets.boxes_cxcywh, (0, 0, 0, extra)),
+        grounded=pad(targets.grounded, (0, extra)),
+    )

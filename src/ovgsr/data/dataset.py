@@ -1,0 +1,127 @@
+"""A torch data set over annotated pictures: open, augment, preprocess."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ovgsr.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from ovgsr.data.augment import Augmentation, augment, generator_for
+from ovgsr.data.errors import DataError
+from ovgsr.data.targets import encode_all_targets
+from ovgsr.situation import AnnotatedImage
+from ovgsr.tensors import Targets
+from ovgsr.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One picture on its way into a batch."""
+
+    pixels: Tensor  # (3, H, W) float, normalised
+    size_wh: tuple[int, int]  # pixels of the annotated picture
+    index: int  # position in the data set
+    targets: Targets | None  # with B = 1
+
+
+class SituationDataset(Dataset[Example]):
+    """Annotated pictures as :class:`Example`; without ``vocabulary`` there are no targets.
+
+    ``open_image`` reads a file (``models.preprocess.load_image``), ``preprocess`` makes it the student's input; both
+    must be picklable where worker processes are spawned. ``cache_images`` is a budget in bytes for decoded pictures,
+    in each process: the first ones that fit stay in memory.
+
+    Raises DataError for an annotation that the vocabulary cannot express, and on access for a picture that cannot be
+    read.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[AnnotatedImage],
+        image_folder: Path,
+        *,
+        open_image: Callable[[Path], Image.Image],
+        preprocess: Callable[[Image.Image], Tensor],
+        vocabulary: Vocabulary | None = None,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        cache_images: int = 0,
+        max_roles: int | None = None,
+    ) -> None:
+        self.images = tuple(images)
+        self.image_folder = Path(image_folder)
+        self.seed = seed
+        self.augmentation = augmentation
+        self._open_image = open_image
+        self._preprocess = preprocess
+        self._targets: Targets | None = None
+        if vocabulary is not None:
+            # Encoded once, as a few large tensors: forked workers share them, and a fault shows before training.
+            self._targets = encode_all_targets(self.images, vocabulary, max_roles or vocabulary.max_roles)
+        # Shared memory: persistent workers keep their copy of this object and would never hear of a new epoch.
+        self._epoch = torch.zeros(1, dtype=torch.long)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]
+        self._cache_budget = cache_images
+        self._cached: dict[int, NDArray[np.uint8]] = {}
+        self._cached_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose augmentations are shown."""
+        return int(self._epoch.item())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch's augmentations, before iterating; running workers follow."""
+        self._epoch.fill_(epoch)
+
+    def __getitem__(self, index: int) -> Example:
+        annotated = self.images[index]
+        index %= len(self.images)
+        targets = self._target_row(index)
+        image = self._picture(index)
+        if self.augmentation is not None:
+            boxes_xyxy = torch.zeros(0, 4) if targets is None else cxcywh_to_xyxy(targets.boxes_cxcywh[0])
+            generator = generator_for(self.seed, self.epoch, index)
+            image, boxes_xyxy = augment(image, boxes_xyxy, self.augmentation, generator)
+            if targets is not None:
+                targets = replace(targets, boxes_cxcywh=xyxy_to_cxcywh(boxes_xyxy).unsqueeze(0))
+        return Example(self._preprocess(image), (annotated.width, annotated.height), index, targets)
+
+    def _target_row(self, index: int) -> Targets | None:
+        if self._targets is None:
+            return None
+        row = slice(index, index + 1)
+        return Targets(
+            verb_index=self._targets.verb_index[row],
+            role_mask=self._targets.role_mask[row],
+            noun_index=self._targets.noun_index[row],
+            boxes_cxcywh=self._targets.boxes_cxcywh[row],
+            grounded=self._targets.grounded[row],
+        )
+
+    def _picture(self, index: int) -> Image.Image:
+        pixels = self._cached.get(index)
+        if pixels is not None:
+            return Image.fromarray(pixels)
+        path = self.image_folder / self.images[index].file_name
+        try:
+            image = self._open_image(path)
+        except (OSError, ValueError) as error:
+            sentence = str(error) if str(path) in str(error) else f"{path}: {error}"
+            raise DataError(f"{sentence} (picture {index} of the data set)") from error
+        size = image.width * image.height * 3
+        if self._cached_bytes + size <= self._cache_budget:
+            self._cached[index] = np.array(image)
+            self._cached_bytes += size
+        return image

@@ -1,0 +1,287 @@
+"""The SWiG format: JSON files and a folder of pictures to annotated images, a vocabulary and a verb split.
+
+Layout of a data set folder (Pratt et al., "Grounded Situation Recognition", ECCV 2020)::
+
+    images_512/<verb>_<n>.jpg
+    SWiG_jsons/train.json, dev.json, test.json      file name -> verb, height, width, frames, bb
+    SWiG_jsons/imsitu_space.json                    the verbs' frames, the nouns' words
+    SWiG_jsons/open_vocabulary_split.json           optional: seen, rare and unseen verbs
+
+Three rules that other readers break: the verb comes from the record, not from the file name; roles are indexed by
+``order`` of imsitu_space.json; a role is not grounded where all four coordinates are -1, so 0 is a coordinate.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from ovgsr.data.errors import DataError
+from ovgsr.situation import AnnotatedImage, BoxXyxy, GroundedNoun, Situation, SituationError
+from ovgsr.vocabulary import (
+    SWIG_ROLES,
+    SWIG_VERB_ROLE_PAIRS,
+    SWIG_VERBS,
+    Noun,
+    Verb,
+    VerbSplit,
+    Vocabulary,
+    VocabularyError,
+    swig_nouns,
+)
+
+Fold = Literal["train", "dev", "test"]
+FOLDS: tuple[Fold, ...] = ("train", "dev", "test")
+ANNOTATORS = 3
+"""How many people answer for each picture."""
+
+NOT_GROUNDED = [-1, -1, -1, -1]
+_WORDNET_SIZED = 20_000
+"""An imsitu_space.json with more nouns than this lists all of WordNet (82,000), not what the pictures show."""
+
+
+def annotation_path(root: Path, fold: str) -> Path:
+    """Where a fold's records are. Raises DataError for an unknown fold."""
+    if fold not in FOLDS:
+        raise DataError(f"there is no fold {fold!r}; the folds are {', '.join(FOLDS)}")
+    return root / "SWiG_jsons" / f"{fold}.json"
+
+
+def space_path(root: Path) -> Path:
+    """Where the frames and nouns are."""
+    return root / "SWiG_jsons" / "imsitu_space.json"
+
+
+def split_path(root: Path) -> Path:
+    """Where the split into seen, rare and unseen verbs is, if the data set has one."""
+    return root / "SWiG_jsons" / "open_vocabulary_split.json"
+
+
+def image_folder(root: Path) -> Path:
+    """Where the pictures are."""
+    return root / "images_512"
+
+
+def image_path(root: Path, file_name: str) -> Path:
+    """The file of a picture. Raises DataError for a name that leads out of the picture folder."""
+    if not is_plain_name(file_name):
+        raise DataError(f"the picture name {file_name!r} leads out of {image_folder(root)}; use a relative name")
+    return image_folder(root) / file_name
+
+
+def is_plain_name(file_name: str) -> bool:
+    """Whether a picture's name stays inside the picture folder."""
+    path = PurePosixPath(file_name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in file_name
+
+
+def read_annotations(root: Path, fold: Fold) -> tuple[AnnotatedImage, ...]:
+    """Every record of a fold, in file order.
+
+    Each role's noun is the annotators' majority answer, the first one's on ties. A box with some coordinates -1 keeps
+    them. Raises DataError naming the file, the picture and the field at the first fault; ``ovgsr.data.check`` lists
+    all of them.
+    """
+    root = Path(root)
+    path = annotation_path(root, fold)
+    frames = read_frames(root)
+    records = read_json_object(path)
+    with _paused_garbage_collection():
+        return tuple(_annotated_image(path, name, record, frames) for name, record in records.items())
+
+
+def read_vocabulary(root: Path) -> Vocabulary:
+    """The verbs with their frames and the nouns of a data set's imsitu_space.json.
+
+    A noun's hypernym comes from the built-in list where its synset is known there. A file that lists all of WordNet,
+    as the original does, offers only the 9,926 built-in nouns, with the file's words and definitions.
+    """
+    path = space_path(Path(root))
+    space = read_json_object(path)
+    verbs = tuple(_verb(path, name, entry) for name, entry in _object(path, space, "verbs").items())
+    entries = _object(path, space, "nouns")
+    known = swig_nouns()
+    keys: Iterable[str] = known if len(entries) > _WORDNET_SIZED else (key for key in entries if key)
+    nouns = tuple(_noun(path, key, entries[key], known) if key in entries else known[key] for key in keys)
+    original = len(verbs) == SWIG_VERBS and len(entries) > _WORDNET_SIZED
+    try:
+        return Vocabulary(verbs, nouns, "SWiG" if original else Path(root).resolve().name)
+    except VocabularyError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def verify_original(vocabulary: Vocabulary) -> None:
+    """Raises DataError unless this is the original SWiG's 504 verbs, 190 roles and 1,788 verb-role pairs."""
+    found = (len(vocabulary.verbs), len(vocabulary.roles), sum(len(verb.roles) for verb in vocabulary.verbs))
+    if found != (SWIG_VERBS, SWIG_ROLES, SWIG_VERB_ROLE_PAIRS):
+        raise DataError(
+            f"{vocabulary.name}: the original SWiG has {SWIG_VERBS} verbs, {SWIG_ROLES} roles and "
+            f"{SWIG_VERB_ROLE_PAIRS} verb-role pairs; this imsitu_space.json has {found[0]}, {found[1]} and "
+            f"{found[2]}. Download it again from the SWiG project"
+        )
+
+
+def read_split(root: Path) -> VerbSplit | None:
+    """The data set's own split into seen, rare and unseen verbs; None where it has none."""
+    path = split_path(Path(root))
+    return read_split_file(path) if path.is_file() else None
+
+
+def read_split_file(path: Path) -> VerbSplit:
+    """A split from an ``ovgsr-split-1`` file. Raises DataError with the field at fault."""
+    try:
+        return VerbSplit.from_json(read_json_object(Path(path)))
+    except VocabularyError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def with_verbs(images: Iterable[AnnotatedImage], verbs: Iterable[str]) -> tuple[AnnotatedImage, ...]:
+    """The pictures whose verb is among ``verbs``, e.g. a split's training verbs, in the order given."""
+    wanted = frozenset(verbs)
+    return tuple(image for image in images if image.situation.verb in wanted)
+
+
+def read_frames(root: Path) -> Mapping[str, tuple[str, ...]]:
+    """Verb -> its roles in the canonical order. Read once per version of the file."""
+    path = space_path(Path(root))
+    try:
+        status = path.stat()
+    except OSError:
+        raise DataError(_missing(path)) from None
+    return _frames(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=8)
+def _frames(path: Path, modified_ns: int, size: int) -> Mapping[str, tuple[str, ...]]:
+    verbs = _object(path, read_json_object(path), "verbs")
+    return {name: _verb(path, name, entry).roles for name, entry in verbs.items()}
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """A JSON file that holds one object. Raises DataError where it does not."""
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError:
+        raise DataError(_missing(path)) from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path}: this is no valid JSON ({error}); copy or download the file again") from None
+    except RecursionError:
+        raise DataError(f"{path}: this JSON is nested too deeply to be a SWiG file") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: a JSON object is expected, not a {type(value).__name__}; is it the right file?")
+    return value
+
+
+def grounded_box(box: Any) -> BoxXyxy | None:
+    """A ``bb`` entry as a box, None where all four coordinates are -1. Raises ValueError for anything else."""
+    if box == NOT_GROUNDED:
+        return None
+    if not isinstance(box, list) or len(box) != 4:
+        raise ValueError(f"must be four numbers, not {box!r}")
+    for coordinate in box:
+        if isinstance(coordinate, bool) or not isinstance(coordinate, int | float):
+            raise ValueError(f"must be four numbers, not {box!r}")
+    return (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
+
+
+def majority(answers: Sequence[str]) -> str:
+    """The commonest answer, the first one given on ties."""
+    return max(answers, key=answers.count)  # max keeps the first of equals
+
+
+def _annotated_image(path: Path, name: str, record: Any, frames: Mapping[str, tuple[str, ...]]) -> AnnotatedImage:
+    try:
+        verb, width, height, boxes = record["verb"], record["width"], record["height"], record["bb"]
+        answers = record["frames"]
+    except (KeyError, TypeError) as error:
+        field = error.args[0] if isinstance(error, KeyError) else "the whole record"
+        raise DataError(
+            f"{path}: {name}: the field {field!r} is missing; records need verb, height, width, frames and bb "
+            "(imSitu's own files have no boxes: use those of SWiG)"
+        ) from None
+    roles = frames.get(verb) if isinstance(verb, str) else None
+    if roles is None:
+        raise DataError(f"{path}: {name}: 'verb' is {verb!r}, which imsitu_space.json does not list; add it there")
+    if type(width) is not int or type(height) is not int or width <= 0 or height <= 0:
+        raise DataError(f"{path}: {name}: 'width' and 'height' must be whole numbers of pixels above zero")
+    if not is_plain_name(name):
+        raise DataError(f"{path}: {name!r}: a picture's name must stay inside images_512; use a relative name")
+    if not isinstance(answers, list) or not answers or not all(isinstance(frame, dict) for frame in answers):
+        raise DataError(f"{path}: {name}: 'frames' must be a list of maps from role to noun, one an annotator")
+    nouns: dict[str, GroundedNoun] = {}
+    for role in roles:
+        try:
+            given = tuple([frame[role] for frame in answers])
+            nouns[role] = GroundedNoun(majority(given), grounded_box(boxes[role]), annotators=given)
+        except (KeyError, TypeError):
+            raise DataError(f"{path}: {name}: {_role_fault(role, answers, boxes)}") from None
+        except (ValueError, SituationError) as error:
+            raise DataError(f"{path}: {name}: 'bb.{role}' {error}") from None
+        if not all(type(answer) is str for answer in given):
+            raise DataError(f"{path}: {name}: 'frames' must give {role!r} a synset or '' each, not {given!r}")
+    if any(len(frame) != len(roles) for frame in (*answers, boxes)):
+        extra = sorted({role for frame in (*answers, boxes) for role in frame} - set(roles))
+        raise DataError(f"{path}: {name}: {', '.join(extra)} is no role of {verb!r} in imsitu_space.json")
+    return AnnotatedImage(name, width, height, (Situation(verb, nouns),))
+
+
+def _role_fault(role: str, answers: Sequence[Mapping[str, Any]], boxes: Any) -> str:
+    for number, frame in enumerate(answers, start=1):
+        if role not in frame:
+            return f"annotator {number} in 'frames' lacks the role {role!r} of imsitu_space.json; add it, '' if empty"
+    if not isinstance(boxes, dict) or role not in boxes:
+        return f"'bb' lacks the role {role!r}; add it, [-1, -1, -1, -1] where it is not grounded"
+    return f"'frames' must give {role!r} a synset or '' for each annotator"
+
+
+def _verb(path: Path, name: str, entry: Any) -> Verb:
+    order = entry.get("order") if isinstance(entry, dict) else None
+    if not isinstance(order, list) or not order or not all(isinstance(role, str) and role for role in order):
+        raise DataError(f"{path}: verbs.{name}.order must be a list of role names, at least one")
+    if len(set(order)) != len(order):
+        raise DataError(f"{path}: verbs.{name}.order names a role twice: {', '.join(order)}")
+    roles = entry.get("roles", {})
+    definitions = {
+        role: str(roles[role].get("def", ""))
+        for role in order
+        if isinstance(roles, dict) and isinstance(roles.get(role), dict)
+    }
+    return Verb(name, tuple(order), str(entry.get("def", "")), str(entry.get("abstract", "")), definitions)
+
+
+def _noun(path: Path, key: str, entry: Any, known: Mapping[str, Noun]) -> Noun:
+    gloss = entry.get("gloss") if isinstance(entry, dict) else None
+    if not isinstance(gloss, list) or not gloss or not all(isinstance(word, str) for word in gloss):
+        raise DataError(f"{path}: nouns.{key}.gloss must be a list of words, at least one")
+    hypernym = known[key].hypernym if key in known else ""
+    return Noun(key, tuple(gloss), hypernym, str(entry.get("def", "")))
+
+
+def _object(path: Path, value: Mapping[str, Any], field: str) -> dict[str, Any]:
+    found = value.get(field)
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: the field {field!r} is missing or no object; is it SWiG's imsitu_space.json?")
+    return found
+
+
+def _missing(path: Path) -> str:
+    if path.parent.name == "SWiG_jsons" and not path.parent.is_dir():
+        return f"{path}: there is no such file; name the folder that holds SWiG_jsons and images_512"
+    return f"{path}: there is no such file, or it may not be read; check the data set folder"
+
+
+@contextmanager
+def _paused_garbage_collection() -> Iterator[None]:
+    """Half a million small objects that all stay: without this the collector walks them again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,7 @@
+"""The one ancestor of every error that bad input causes: its message is a sentence for the user."""
+
+from __future__ import annotations
+
+
+class OvgsrError(ValueError):
+    """Bad input; the message names the file, the field and the remedy. The command line prints it and exits with 1."""

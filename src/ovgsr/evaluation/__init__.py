@@ -1,0 +1,1 @@
+"""Scoring predictions, of any system: the SWiG metrics under named profiles, and the open-vocabulary results."""

@@ -1,0 +1,1 @@
+"""Losses: pure functions of tensors, with no parameters and no metrics."""

@@ -1,0 +1,232 @@
+"""A student on disk: config.json, model.safetensors, vocabulary.json and a model card.
+
+``save_pretrained``, ``from_pretrained`` and ``push_to_hub`` come from huggingface_hub's mixin. The files say what the
+weights were trained on, which text encoder they read and which verbs they met; loading checks all of it and never
+unpickles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import ModelHubMixin, hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ovgsr.config import ModelSettings
+from ovgsr.files import write_text_atomically
+from ovgsr.models.build import build_student
+from ovgsr.models.preprocess import Preprocess
+from ovgsr.models.situation_transformer import SituationTransformer
+from ovgsr.tensors import TextEmbeddings
+from ovgsr.vocabulary import Vocabulary, VocabularyError
+
+FORMAT = "ovgsr-student-1"
+WEIGHTS, CONFIG, VOCABULARY = "model.safetensors", "config.json", "vocabulary.json"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged or does not fit what it is used with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What turns verb logits into comparable scores, chosen on development pictures."""
+
+    unseen_offset: float = 0.0
+    """Added to the logit of every verb that was not in training (calibrated stacking, Chao et al. 2016)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where weights come from, as every result that comes from them says."""
+
+    dataset: str = ""
+    notice: str = ""
+    recipe: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class StudentCheckpoint(ModelHubMixin):
+    """A student with all it takes to use it.
+
+    ``vocabulary`` is the training vocabulary: the default offer of a call, and the record of which words the weights
+    have met.
+    """
+
+    def __init__(
+        self,
+        model: SituationTransformer,
+        settings: ModelSettings,
+        vocabulary: Vocabulary,
+        preprocess: Preprocess,
+        text_fingerprint: str,
+        text_width: int,
+        calibration: Calibration | None = None,
+        provenance: Provenance | None = None,
+    ) -> None:
+        self.model = model
+        self.settings = settings
+        self.vocabulary = vocabulary
+        self.preprocess = preprocess
+        self.text_fingerprint = text_fingerprint
+        self.text_width = text_width
+        self.calibration = calibration or Calibration()
+        self.provenance = provenance or Provenance()
+
+    def bind(self, text: TextEmbeddings, vocabulary: Vocabulary) -> TextEmbeddings:
+        """``text``, the embeddings of ``vocabulary``, with the training class of each word beside it.
+
+        Raises CheckpointError where another text encoder made them: its space is not the one the weights know.
+        """
+        if text.fingerprint != self.text_fingerprint:
+            raise CheckpointError(
+                f"this checkpoint reads words embedded by {self.text_fingerprint!r}, not by {text.fingerprint!r}; "
+                "embed the vocabulary with the checkpoint's own text encoder"
+            )
+        verbs = {name: i for i, name in enumerate(self.vocabulary.verb_names)}
+        nouns = {noun.key: i for i, noun in enumerate(self.vocabulary.answers)}
+        return replace(
+            text,
+            verb_classes=torch.tensor([verbs.get(name, -1) for name in vocabulary.verb_names]),
+            noun_classes=torch.tensor([nouns.get(noun.key, -1) for noun in vocabulary.answers]),
+        )
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        temporary = save_directory / f".{WEIGHTS}.part"
+        save_file(weights, temporary, metadata={"format": "pt"})
+        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+        temporary.replace(save_directory / WEIGHTS)
+        config = {
+            "format": FORMAT,
+            "model": self.settings.model_dump(),
+            "tower": self.model.tower.describe(),
+            "text": {"fingerprint": self.text_fingerprint, "width": self.text_width},
+            "preprocess": self.preprocess.to_dict(),
+            "calibration": {"unseen_offset": self.calibration.unseen_offset},
+            "provenance": {
+                "dataset": self.provenance.dataset,
+                "notice": self.provenance.notice,
+                "recipe": self.provenance.recipe,
+                "details": dict(self.provenance.details),
+            },
+            "weights_sha256": digest,
+        }
+        vocabulary = json.dumps(self.vocabulary.to_json(), ensure_ascii=False, indent=1)
+        write_text_atomically(save_directory / VOCABULARY, vocabulary)
+        write_text_atomically(save_directory / CONFIG, json.dumps(config, indent=2))
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        **_: Any,
+    ) -> StudentCheckpoint:
+        def file(name: str) -> Path:
+            local = Path(model_id) / name
+            if Path(model_id).is_dir():
+                if not local.is_file():
+                    raise CheckpointError(f"{model_id}: no {name}; a checkpoint is a folder written by save_pretrained")
+                return local
+            try:
+                return Path(
+                    hf_hub_download(
+                        model_id,
+                        name,
+                        revision=revision,
+                        cache_dir=cache_dir,
+                        force_download=force_download,
+                        local_files_only=local_files_only,
+                        token=token,
+                    )
+                )
+            except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+                reason = str(error).strip().splitlines()[0]
+                raise CheckpointError(
+                    f"{model_id}: neither a folder here nor a model on the hub that can be reached ({reason})"
+                ) from None
+
+        return open_checkpoint(file(CONFIG), file(VOCABULARY), file(WEIGHTS))
+
+
+def open_checkpoint(config_file: Path, vocabulary_file: Path, weights_file: Path) -> StudentCheckpoint:
+    """A checkpoint from its three files. Raises CheckpointError naming the file at fault and the remedy."""
+    config = _read_json(config_file)
+    if config.get("format") != FORMAT:
+        raise CheckpointError(f"{config_file}: the field 'format' is {config.get('format')!r}, expected {FORMAT!r}")
+    try:
+        vocabulary = Vocabulary.from_json(_read_json(vocabulary_file))
+    except VocabularyError as error:
+        raise CheckpointError(f"{vocabulary_file}: {error}") from None
+    try:
+        settings = ModelSettings.model_validate(config["model"])
+        text_width = int(config["text"]["width"])
+        model = build_student(
+            settings,
+            text_width=text_width,
+            verb_classes=len(vocabulary.verbs),
+            noun_classes=len(vocabulary.answers),
+            tower=config["tower"],
+        )
+        checkpoint = StudentCheckpoint(
+            model=model,
+            settings=settings,
+            vocabulary=vocabulary,
+            preprocess=Preprocess.from_dict(config["preprocess"]),
+            text_fingerprint=str(config["text"]["fingerprint"]),
+            text_width=text_width,
+            calibration=Calibration(float(config["calibration"]["unseen_offset"])),
+            provenance=Provenance(**config["provenance"]),
+        )
+    except (KeyError, TypeError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{config_file}: a field is missing or of the wrong kind: {reason}") from None
+    _load_weights(model, weights_file, str(config.get("weights_sha256", "")))
+    model.eval()
+    return checkpoint
+
+
+def _load_weights(model: SituationTransformer, file: Path, digest: str) -> None:
+    if digest and hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+        raise CheckpointError(
+            f"{file}: damaged, its SHA-256 is not the one that config.json records; copy or download it again"
+        )
+    try:
+        weights: dict[str, Tensor] = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{file}: not a readable safetensors file ({error}); copy or download it again") from None
+    expected = model.state_dict()
+    missing, extra = expected.keys() - weights.keys(), weights.keys() - expected.keys()
+    wrong = [n for n in expected.keys() & weights.keys() if expected[n].shape != weights[n].shape]
+    if missing or extra or wrong:
+        raise CheckpointError(
+            f"{file}: does not fit config.json: {len(missing)} tensors missing, {len(extra)} unknown, {len(wrong)} of "
+            f"another shape (first: {min([*missing, *extra, *wrong])!r}); take both files from one checkpoint"
+        )
+    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in weights.items()})
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{file}: not readable JSON ({error}); copy or download the checkpoint again") from None
+    if not isinstance(record, dict):
+        raise CheckpointError(f"{file}: must hold a JSON object")
+    return record

@@ -1,0 +1,58 @@
+"""Running a student over annotated pictures: what an evaluation needs and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from ovgsr.data.collate import collate
+from ovgsr.data.dataset import SituationDataset
+from ovgsr.models.preprocess import load_image
+from ovgsr.recognizers.student import SituationRecognizer
+from ovgsr.situation import AnnotatedImage, ImagePrediction
+from ovgsr.tensors import Batch
+from ovgsr.vocabulary import Vocabulary
+
+
+def predict_annotated(
+    recognizer: SituationRecognizer,
+    images: Sequence[AnnotatedImage],
+    image_folder: Path,
+    vocabulary: Vocabulary,
+    *,
+    batch_size: int = 100,
+    workers: int = 0,
+    calibrated: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[ImagePrediction]:
+    """Every verb of ``vocabulary`` ranked, and the annotated verb's frame filled, for each picture in order.
+
+    The annotated verb chooses which frame is filled and never reaches the ranking. ``progress`` hears how many
+    pictures are done.
+    """
+    dataset = SituationDataset(images, image_folder, open_image=load_image, preprocess=recognizer.checkpoint.preprocess)
+    loader: DataLoader[Batch] = DataLoader(
+        dataset,  # type: ignore[arg-type]
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+    )
+    done = 0
+    for batch in loader:
+        chosen = [images[index] for index in batch.indices.tolist()]
+        yield from recognizer.predict_pixels(
+            batch.pixels,
+            batch.sizes_wh,
+            vocabulary,
+            [image.file_name for image in chosen],
+            top_k=0,
+            frames_of=[image.situation.verb for image in chosen],
+            calibrated=calibrated,
+        )
+        done += len(chosen)
+        if progress is not None:
+            progress(done, len(images))

@@ -1,0 +1,1 @@
+"""SketchSWiG: the embedded default world, drawn by the package itself and written in the SWiG layout."""

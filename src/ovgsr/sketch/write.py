@@ -1,0 +1,256 @@
+"""Writes SketchSWiG to a folder in the layout of SWiG, resumable: a killed run is finished by the next one."""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+import os
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from ovgsr.sketch.annotate import Record, annotate
+from ovgsr.sketch.definitions import definitions
+from ovgsr.sketch.fillers import sketch_nouns, unseen_synsets
+from ovgsr.sketch.render import RenderedScene, render
+from ovgsr.sketch.sampling import sample_scene
+from ovgsr.sketch.scene import Scene
+from ovgsr.sketch.split import DEV_UNSEEN, RARE, SEEN, SPLIT_VERBS, UNSEEN, train_counts
+from ovgsr.sketch.things import UNSEEN_NOUNS
+
+IMAGES = "images_512"
+TABLES = "SWiG_jsons"
+PLAN_FILE = "sketch_swig.json"
+UNFINISHED = "unfinished"
+SPLITS = ("dev", "test", "train")
+
+README = """SketchSWiG: a procedural data set for grounded situation recognition
+
+Every picture in this folder was drawn by the ovgsr package (96 x 96 pixels, no photographs); the annotations follow
+from the drawing instructions and imitate the disagreement of human annotators. The layout is that of SWiG:
+images_512/ holds the pictures, SWiG_jsons/ the records and the space of verbs and nouns. The file
+SWiG_jsons/open_vocabulary_split.json says which verbs are seen, rare and unseen in training and which nouns fill
+no role in a training picture. sketch_swig.json holds the settings the set was made with; the same settings make
+the same files, byte for byte.
+
+Noun ids, words and hypernym links are facts from WordNet 3.0 (Princeton University). Verb and role names are those
+of imSitu / SWiG. Everything else, pictures and texts, is under the Apache License 2.0.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The settings that determine every file of the set."""
+
+    seed: int
+    train: int
+    dev_per_verb: int
+    test_per_verb: int
+    format: str = "ovgsr-sketch-swig-1"
+
+    def chunks(self) -> list[Chunk]:
+        """The pictures of each split and verb, numbered through over the splits: dev, then test, then train."""
+        counts = train_counts(self.train)
+        chunks = []
+        for split in SPLITS:
+            for verb in SPLIT_VERBS[split]:
+                amount = {"dev": self.dev_per_verb, "test": self.test_per_verb, "train": counts.get(verb, 0)}[split]
+                first = {"dev": 1, "test": 1 + self.dev_per_verb, "train": 1 + self.dev_per_verb + self.test_per_verb}[
+                    split
+                ]
+                chunks.append(Chunk(self.seed, split, verb, amount, first))
+        return chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """All pictures of one verb in one split; `first` is the number in the first file name."""
+
+    seed: int
+    split: str
+    verb: str
+    amount: int
+    first: int
+
+    @property
+    def name(self) -> str:
+        """Name of the file that keeps the records until the set is complete."""
+        return f"{self.split}_{self.verb}.json"
+
+
+def jpeg_bytes(image: Image.Image) -> bytes:
+    """The picture as JPEG, quality 95, no chroma subsampling."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=95, subsampling=0)
+    return buffer.getvalue()
+
+
+def draw_picture(seed: int, split: str, verb: str, index: int) -> tuple[Scene, RenderedScene, Record]:
+    """Scene, picture and record number `index` (from 0) of a verb in a split; nothing but the arguments decides them."""
+    rng = random.Random(f"{seed}/{split}/{verb}/{index}")
+    training = split == "train"
+    scene = sample_scene(verb, rng, held_out=UNSEEN_NOUNS if training else frozenset())
+    rendered = render(scene, rng)
+    return scene, rendered, annotate(scene, rendered, rng, allow_unseen=not training)
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def _as_json(value: object, indent: int | None = None) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=indent) + "\n").encode("utf-8")
+
+
+def _write_chunk(out: Path, chunk: Chunk) -> Iterator[int]:
+    """Draw a chunk, yielding after each picture; its records are stored last, which marks it as done."""
+    records: dict[str, Record] = {}
+    for index in range(chunk.amount):
+        _, rendered, record = draw_picture(chunk.seed, chunk.split, chunk.verb, index)
+        file_name = f"{chunk.verb}_{chunk.first + index}.jpg"
+        _write_atomically(out / IMAGES / file_name, jpeg_bytes(rendered.image))
+        records[file_name] = record
+        yield index
+    _write_atomically(out / UNFINISHED / chunk.name, _as_json(records))
+
+
+def _write_whole_chunk(out: Path, chunk: Chunk) -> int:
+    for _ in _write_chunk(out, chunk):
+        pass
+    return chunk.amount
+
+
+def imsitu_space() -> dict[str, object]:
+    """Verbs and nouns in the layout of SWiG's imsitu_space.json."""
+    nouns = {
+        synset: {"gloss": list(noun.words), "def": noun.definition} for synset, noun in sorted(sketch_nouns().items())
+    }
+    verbs = {
+        verb: {
+            "framenet": text.framenet,
+            "def": text.definition,
+            "abstract": text.abstract,
+            "order": list(text.roles),
+            "roles": {role: {"framenet": of.framenet, "def": of.definition} for role, of in text.role_texts.items()},
+        }
+        for verb, text in definitions().items()
+    }
+    return {"nouns": nouns, "verbs": verbs}
+
+
+def open_vocabulary_split() -> dict[str, object]:
+    """Which verbs are seen, rare, unseen, and the synsets that no training record holds."""
+    return {
+        "format": "ovgsr-split-1",
+        "name": "SketchSWiG",
+        "seen": list(SEEN),
+        "rare": list(RARE),
+        "unseen": list(UNSEEN),
+        "dev_unseen": list(DEV_UNSEEN),
+        "unseen_nouns": sorted(unseen_synsets()),
+    }
+
+
+def _open_folder(out: Path, plan: Plan) -> None:
+    """Make the folder, or check that what is there is an unfinished or finished set of the same settings."""
+    plan_path = out / PLAN_FILE
+    wanted = asdict(plan)
+    if plan_path.exists():
+        found = json.loads(plan_path.read_text(encoding="utf-8"))
+        if found != wanted:
+            raise FileExistsError(
+                f"{plan_path} says that this folder holds a SketchSWiG with other settings ({found}, wanted {wanted}); "
+                "choose another folder or delete this one."
+            )
+        return
+    if out.exists() and (not out.is_dir() or any(p.name != f".{PLAN_FILE}.part" for p in out.iterdir())):
+        raise FileExistsError(f"{out} exists and holds something that is no SketchSWiG; choose a new or empty folder.")
+    out.mkdir(parents=True, exist_ok=True)
+    _write_atomically(plan_path, _as_json(wanted, indent=2))
+
+
+def _is_complete(out: Path) -> bool:
+    names = [f"{TABLES}/{name}.json" for name in (*SPLITS, "imsitu_space", "open_vocabulary_split")]
+    return not (out / UNFINISHED).exists() and all((out / name).exists() for name in [*names, "README.txt"])
+
+
+def _finish(out: Path, chunks: list[Chunk]) -> None:
+    """Join the records of the chunks into SWiG's files and clear up."""
+    _write_atomically(out / "README.txt", README.encode("utf-8"))
+    _write_atomically(out / TABLES / "imsitu_space.json", _as_json(imsitu_space()))
+    _write_atomically(out / TABLES / "open_vocabulary_split.json", _as_json(open_vocabulary_split(), indent=1))
+    for split in SPLITS:
+        records: dict[str, object] = {}
+        for chunk in chunks:
+            if chunk.split == split:
+                records.update(json.loads((out / UNFINISHED / chunk.name).read_text(encoding="utf-8")))
+        _write_atomically(out / TABLES / f"{split}.json", _as_json(records))
+    for stale in (out / IMAGES).glob(".*.part"):
+        stale.unlink()
+    shutil.rmtree(out / UNFINISHED)
+
+
+def write_sketch_swig(
+    out: Path,
+    *,
+    seed: int,
+    train: int,
+    dev_per_verb: int = 25,
+    test_per_verb: int = 50,
+    progress: Callable[[int, int], None] | None = None,
+    workers: int = 1,
+) -> None:
+    """Write a whole SketchSWiG to `out`; a set that a killed run left unfinished is completed.
+
+    Args:
+        out: a new or empty folder, or one that holds this very set, finished or not.
+        seed: decides every picture.
+        train: training pictures in all; of rare verbs 8 to 10 each, the rest spread over the seen verbs.
+        dev_per_verb: dev pictures of each seen, rare and dev-unseen verb.
+        test_per_verb: test pictures of each seen, rare and unseen verb.
+        progress: called with (pictures done, pictures in all).
+        workers: processes that draw.
+
+    Raises:
+        FileExistsError: the folder holds something else.
+        ValueError: too few training pictures, or a negative count.
+    """
+    if min(dev_per_verb, test_per_verb) < 0 or workers < 1:
+        raise ValueError("dev_per_verb and test_per_verb must not be negative and workers must be at least 1.")
+    plan = Plan(seed, train, dev_per_verb, test_per_verb)
+    chunks = plan.chunks()
+    total = sum(chunk.amount for chunk in chunks)
+    _open_folder(out, plan)
+    if _is_complete(out):
+        if progress is not None:
+            progress(total, total)
+        return
+    for folder in (IMAGES, TABLES, UNFINISHED):
+        (out / folder).mkdir(exist_ok=True)
+    left = [chunk for chunk in chunks if not (out / UNFINISHED / chunk.name).exists()]
+    _draw_all(out, left, total, progress or (lambda done, all_: None), workers)
+    _finish(out, chunks)
+
+
+def _draw_all(out: Path, left: list[Chunk], total: int, progress: Callable[[int, int], None], workers: int) -> None:
+    done = total - sum(chunk.amount for chunk in left)
+    if workers == 1:
+        for chunk in left:
+            for _ in _write_chunk(out, chunk):
+                done += 1
+                progress(done, total)
+        return
+    # Spawned, not forked: the caller may hold threads (torch) that do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, os.cpu_count() or 1), mp_context=context) as pool:
+        for future in as_completed([pool.submit(_write_whole_chunk, out, chunk) for chunk in left]):
+            done += future.result()
+            progress(done, total)

@@ -1,0 +1,102 @@
+"""Every tensor that crosses from one room to another, as frozen dataclasses with a shape beside each field.
+
+Letters: B pictures, V verbs, R roles of the longest frame, N answers (the empty answer first, then nouns), A
+annotators, T image tokens, D text width, C model width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+IGNORE = -1
+"""A noun index that counts for nothing: an annotator's noun outside the vocabulary."""
+
+_Moved = TypeVar("_Moved", bound="Movable")
+
+
+class Movable:
+    """Dataclasses of tensors that go to a device together."""
+
+    def to(self: _Moved, device: torch.device | str) -> _Moved:
+        """A copy with every tensor on ``device``; what is no tensor stays."""
+        moved = {}
+        for item in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, item.name)
+            moved[item.name] = value.to(device) if isinstance(value, Tensor | Movable) else value
+        return type(self)(**moved)
+
+
+@dataclass(frozen=True)
+class Targets(Movable):
+    """What annotators say, for training. Padded roles have ``role_mask`` False."""
+
+    verb_index: Tensor  # (B,) long, into the vocabulary's verbs
+    role_mask: Tensor  # (B, R) bool
+    noun_index: Tensor  # (B, R, A) long, into the vocabulary's answers; IGNORE = outside it
+    boxes_cxcywh: Tensor  # (B, R, 4) float, 0..1 of the picture; 0 where not grounded
+    grounded: Tensor  # (B, R) bool
+
+
+@dataclass(frozen=True)
+class Batch(Movable):
+    """Pictures ready for the student."""
+
+    pixels: Tensor  # (B, 3, H, W) float, normalised
+    sizes_wh: Tensor  # (B, 2) float, pixels of the annotated pictures
+    indices: Tensor  # (B,) long, positions in the data set
+    targets: Targets | None = None
+
+
+@dataclass(frozen=True)
+class TextEmbeddings(Movable):
+    """A vocabulary as the student meets it: unit-length text embeddings."""
+
+    verbs: Tensor  # (V, D)
+    roles: Tensor  # (V, R, D), zero where padded
+    role_mask: Tensor  # (V, R) bool
+    nouns: Tensor  # (N, D), the empty answer first
+    fingerprint: str  # names the text encoder and the text templates
+    verb_classes: Tensor | None = None  # (V,) long, position among a checkpoint's training verbs, -1 = never met
+    noun_classes: Tensor | None = None  # (N,) long, the same for answers
+
+
+@dataclass(frozen=True)
+class Encoded(Movable):
+    """A picture after the image encoder."""
+
+    tokens: Tensor  # (B, T, C)
+    scene: Tensor  # (B, C)
+    grid: tuple[int, int]  # rows and columns of the tokens, T = rows * columns
+
+
+@dataclass(frozen=True)
+class VerbScores(Movable):
+    """Logits over the offered verbs, one set a readout."""
+
+    recognition: Tensor  # (B, V)
+    distilled: Tensor | None = None  # (B, V)
+    scene_text: Tensor | None = None  # (B, D), the distilled readout's embedding
+
+
+@dataclass(frozen=True)
+class RoleOutputs(Movable):
+    """The filled frame of one verb a picture."""
+
+    noun_logits: Tensor  # (B, R, N)
+    boxes_cxcywh: Tensor  # (B, R, 4), 0..1
+    grounded_logits: Tensor  # (B, R)
+    features: Tensor  # (B, R, C), h_r of the role decoder
+    attention: Tensor | None = None  # (B, R, T), where each role looks
+
+
+@dataclass(frozen=True)
+class TeacherSignals(Movable):
+    """What a frozen teacher left on disk for a batch; every field may be absent."""
+
+    tokens: Tensor | None = None  # (B, M, D_t)
+    scene: Tensor | None = None  # (B, D)
+    roles: Tensor | None = None  # (B, R, D)

@@ -1,0 +1,1 @@
+"""Training: the wiring diagram, the plain loop, and the run folder it leaves."""

@@ -1,0 +1,122 @@
+"""The wiring diagram: settings -> data, student, task, optimiser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ovgsr.config import Config, DataSettings
+from ovgsr.data.augment import Augmentation
+from ovgsr.data.collate import collate
+from ovgsr.data.dataset import SituationDataset
+from ovgsr.data.swig import image_folder
+from ovgsr.models.build import build_student
+from ovgsr.models.checkpoint import Provenance, StudentCheckpoint
+from ovgsr.models.heads import TextSimilarity
+from ovgsr.models.preprocess import Preprocess, load_image
+from ovgsr.models.text_encoder import TextEncoder, embed_vocabulary, load_text_encoder
+from ovgsr.recognizers.student import SituationRecognizer
+from ovgsr.tensors import Batch, TextEmbeddings
+from ovgsr.training.sampling import EpochSampler, repeat_factors, sampled_verb_counts
+from ovgsr.training.training_data import TrainingData, read_training_data
+
+DRAWN_NOTICE = "This model was trained on SketchSWiG alone: it knows drawn pictures only, not photos."
+_CACHE_BYTES = 4 << 30
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All that the loop needs."""
+
+    data: TrainingData
+    text_encoder: TextEncoder
+    text: TextEmbeddings
+    checkpoint: StudentCheckpoint
+    dataset: SituationDataset
+    sampler: EpochSampler
+    loader: DataLoader[Batch]
+    verb_counts: Tensor
+
+    def recognizer(self, device: torch.device) -> SituationRecognizer:
+        """The student as it is now, ready to predict on dev."""
+        return SituationRecognizer(self.checkpoint, self.text_encoder, str(device))
+
+
+def build_parts(config: Config) -> Parts:
+    """Everything a run needs, seeded: the same settings give the same weights and the same order of pictures."""
+    torch.manual_seed(config.train.seed)
+    data = read_training_data(config.data)
+    encoder = load_text_encoder(config.model.text_encoder)
+    text = embed_vocabulary(data.vocabulary, encoder)
+    checkpoint = _fresh_checkpoint(config, data, text)
+    text = checkpoint.bind(text, data.vocabulary)
+    dataset = SituationDataset(
+        data.train,
+        image_folder(data.root),
+        open_image=load_image,
+        preprocess=checkpoint.preprocess,
+        vocabulary=data.vocabulary,
+        augmentation=_augmentation(config.data),
+        seed=config.train.seed,
+        cache_images=_CACHE_BYTES if config.data.cache_images else 0,
+    )
+    verb_of_picture = [data.vocabulary.verb_index(image.situation.verb) for image in data.train]
+    factors = repeat_factors(verb_of_picture, len(data.vocabulary.verbs), config.data.rare_repeat)
+    sampler = EpochSampler(factors, config.train.seed)
+    loader: DataLoader[Batch] = DataLoader(
+        dataset,  # type: ignore[arg-type]
+        batch_size=config.train.batch_size,
+        sampler=sampler,
+        num_workers=config.data.workers,
+        collate_fn=collate,
+        drop_last=True,  # a last batch of three pictures would unsettle the batch statistics
+        persistent_workers=config.data.workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+    counts = sampled_verb_counts(verb_of_picture, len(data.vocabulary.verbs), factors)
+    return Parts(data, encoder, text, checkpoint, dataset, sampler, loader, counts)
+
+
+def _fresh_checkpoint(config: Config, data: TrainingData, text: TextEmbeddings) -> StudentCheckpoint:
+    text_width = text.verbs.shape[1]
+    model = build_student(
+        config.model,
+        text_width=text_width,
+        verb_classes=len(data.vocabulary.verbs),
+        noun_classes=len(data.vocabulary.answers),
+    )
+    # The common part of the training words' texts, taken off before they are compared (heads.TextSimilarity).
+    centred = ((model.verb_scores, text.verbs), (model.distilled_scores, text.verbs), (model.noun_scores, text.nouns))
+    for scores, words in centred:
+        if isinstance(scores, TextSimilarity):
+            scores.centre.copy_(words.mean(dim=0))
+    tower = model.tower
+    drawn = data.whole.name.lower().startswith("sketch") or "sketch" in data.split.name.lower()
+    return StudentCheckpoint(
+        model=model,
+        settings=config.model,
+        vocabulary=data.vocabulary,
+        preprocess=Preprocess(config.data.image_size, tower.mean, tower.std),
+        text_fingerprint=text.fingerprint,
+        text_width=text_width,
+        provenance=Provenance(
+            dataset=data.split.name,
+            notice=DRAWN_NOTICE if drawn else "",
+            recipe=config.name,
+            details={"train_pictures": len(data.train), "seed": config.train.seed, "epochs": config.train.epochs},
+        ),
+    )
+
+
+def _augmentation(settings: DataSettings) -> Augmentation:
+    return Augmentation(
+        flip=settings.flip,
+        scale=(1 - settings.crop, 1 + settings.crop),
+        translate=settings.crop,
+        brightness=settings.colour,
+        contrast=settings.colour,
+        saturation=settings.colour,
+    )

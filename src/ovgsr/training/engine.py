@@ -1,0 +1,102 @@
+"""The one import of accelerate: devices, processes and mixed precision as a tool that the loop calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ovgsr.config import TrainSettings
+
+
+class MissingExtraError(ImportError):
+    """An optional dependency is not installed; the message names the extra."""
+
+
+class Engine:
+    """Wraps ``accelerate.Accelerator``; on a laptop it is the CPU, under ``accelerate launch`` many GPUs."""
+
+    def __init__(self, settings: TrainSettings) -> None:
+        try:
+            from accelerate import Accelerator, DataLoaderConfiguration
+        except ImportError:
+            raise MissingExtraError("training needs the extra 'train': pip install 'ovgsr[train]'") from None
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
+        self._accelerator = Accelerator(
+            mixed_precision=settings.precision,
+            gradient_accumulation_steps=settings.accumulate,
+            # The sampler's order is a function of seed and epoch: shuffling again, or stopping early on one process,
+            # would undo it.
+            dataloader_config=DataLoaderConfiguration(use_seedable_sampler=False, even_batches=True),
+            step_scheduler_with_optimizer=False,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        return self._accelerator.device  # type: ignore[no-any-return]
+
+    @property
+    def processes(self) -> int:
+        """How many processes train together."""
+        return int(self._accelerator.num_processes)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and prints."""
+        return bool(self._accelerator.is_main_process)
+
+    def prepare(self, *objects: Any) -> Any:
+        """Models, optimisers and loaders, fit for the device and the processes."""
+        return self._accelerator.prepare(*objects)
+
+    def accumulate(self, model: nn.Module) -> Any:
+        """A context in which gradients of several batches add up before a step."""
+        return self._accelerator.accumulate(model)
+
+    @property
+    def steps_now(self) -> bool:
+        """Whether this batch completes an optimiser step."""
+        return bool(self._accelerator.sync_gradients)
+
+    def autocast(self) -> Any:
+        """The mixed-precision context."""
+        return self._accelerator.autocast()
+
+    def backward(self, loss: Tensor) -> None:
+        """Gradients of the loss."""
+        self._accelerator.backward(loss)
+
+    def clip(self, parameters: Any, norm: float) -> float:
+        """Scales the gradients down to ``norm``; returns what the norm was."""
+        return float(self._accelerator.clip_grad_norm_(parameters, norm))
+
+    def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """Numbers averaged over the processes."""
+        stacked = torch.stack([value.detach().float().to(self.device) for value in values.values()])
+        reduced = self._accelerator.reduce(stacked, reduction="mean").tolist()
+        return dict(zip(values, reduced, strict=True))
+
+    def unwrap(self, model: nn.Module) -> nn.Module:
+        """The module under whatever wrapper the processes need."""
+        return self._accelerator.unwrap_model(model)  # type: ignore[no-any-return]
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        self._accelerator.wait_for_everyone()
+
+    def scaler_state(self) -> dict[str, Any]:
+        """The gradient scaler's numbers (float16 only)."""
+        scaler = self._accelerator.scaler
+        return {} if scaler is None else dict(scaler.state_dict())
+
+    def load_scaler_state(self, state: dict[str, Any]) -> None:
+        """Restores what :meth:`scaler_state` gave."""
+        if self._accelerator.scaler is not None and state:
+            self._accelerator.scaler.load_state_dict(state)
+
+    def end(self) -> None:
+        """Leaves the process group."""
+        self._accelerator.end_training()

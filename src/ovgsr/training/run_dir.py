@@ -1,0 +1,182 @@
+"""What a run leaves: a folder that explains itself, and the state to resume it exactly.
+
+``config.yaml``, ``vocabulary.json`` (the words training met), ``environment.json`` (versions, git revision),
+``metrics.jsonl``, ``tensorboard/``, ``resume/`` (weights, averaged weights, optimiser: safetensors and JSON, never
+pickle) and ``student/`` (the finished checkpoint).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ovgsr.config import Config
+from ovgsr.files import write_text_atomically
+from ovgsr.vocabulary import Vocabulary
+
+
+class RunError(ValueError):
+    """A run folder that cannot be used; the message names it and the remedy."""
+
+
+class RunDir:
+    """The folder of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def student(self) -> Path:
+        """The finished checkpoint."""
+        return self.path / "student"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line, as training goes."""
+        return self.path / "metrics.jsonl"
+
+    def open(self, config: Config, vocabulary: Vocabulary, *, resume: bool) -> None:
+        """Makes the folder, or checks that it holds this very run.
+
+        Raises RunError where the folder holds a run already (and ``resume`` is off) or one with other settings.
+        """
+        settings = json.dumps(config.model_dump(mode="json"), indent=2, sort_keys=True)
+        kept = self.path / "config.json"
+        if kept.exists():
+            if not resume:
+                raise RunError(f"{self.path}: holds a run already; give --resume to go on with it, or another folder")
+            if kept.read_text(encoding="utf-8") != settings:
+                raise RunError(f"{kept}: other settings than this run's; resume with the recipe it was started with")
+        elif self.path.exists() and any(self.path.iterdir()):
+            raise RunError(f"{self.path}: not empty and no run folder; give another one with --out")
+        else:
+            write_text_atomically(self.path / "environment.json", json.dumps(environment(), indent=2))
+            write_text_atomically(self.path / "vocabulary.json", json.dumps(vocabulary.to_json(), indent=1))
+            write_text_atomically(self.path / "README.txt", _README)
+            write_text_atomically(kept, settings)
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Appends a line to the metrics file."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def cut_log(self, step: int) -> None:
+        """Drops the lines after ``step``: a resumed run writes them again."""
+        if not self.metrics.exists():
+            return
+        kept = []
+        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (json.JSONDecodeError, KeyError):
+                continue  # the last line of a killed run may be half a line
+        write_text_atomically(self.metrics, "".join(line + "\n" for line in kept))
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """The metrics file's lines."""
+        return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
+
+    def save_state(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """Writes the state to resume from; a kill at any moment leaves the old one or the new one."""
+        folder, temporary, old = (self.path / name for name in ("resume", ".resume.part", ".resume.old"))
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(kept, temporary / "state.safetensors")
+        (temporary / "state.json").write_text(json.dumps(numbers), encoding="utf-8")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.replace(old)
+        temporary.replace(folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """What :meth:`save_state` wrote, or None. Raises RunError where it is damaged."""
+        for name in ("resume", ".resume.old"):
+            folder = self.path / name
+            if folder.exists():
+                try:
+                    numbers = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+                    return load_file(folder / "state.safetensors"), numbers
+                except (OSError, json.JSONDecodeError, SafetensorError) as error:
+                    raise RunError(
+                        f"{folder}: the state to resume from is damaged ({error}); delete the folder to start anew"
+                    ) from None
+        return None
+
+
+def optimizer_to_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's moments under names, for a safetensors file."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{i}.{key}": torch.as_tensor(value) for i, entry in state.items() for key, value in entry.items()
+    }
+
+
+def optimizer_from_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Puts back what :func:`optimizer_to_tensors` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".", 2)
+            state.setdefault(int(index), {})[key] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and git revision, for whoever opens the folder later."""
+    packages = ("ovgsr", "torch", "transformers", "sentence-transformers", "accelerate", "safetensors", "pillow")
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "command": sys.argv,
+        "git_revision": git_revision(),
+        "packages": versions,
+    }
+
+
+def git_revision() -> str | None:
+    """The revision of the checkout this package lies in, with ``+changes`` where the tree differs; None outside one."""
+    folder = Path(__file__).parent
+    try:
+        run = {"cwd": folder, "capture_output": True, "text": True, "timeout": 10, "check": True}
+        revision = subprocess.run(["git", "rev-parse", "HEAD"], **run).stdout.strip()  # type: ignore[call-overload]
+        changed = subprocess.run(["git", "status", "--porcelain"], **run).stdout.strip()  # type: ignore[call-overload]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{revision}+changes" if changed else str(revision)
+
+
+_README = """A training run of ovgsr.
+
+config.json       every setting, defaults included: the run can be repeated from it
+vocabulary.json   the verbs and nouns that training met
+environment.json  versions, machine, git revision, command line
+metrics.jsonl     losses and dev scores, one JSON object a line
+tensorboard/      the same for TensorBoard
+resume/           weights, averaged weights and optimiser state to go on from
+student/          the finished model: SituationRecognizer.from_pretrained("<this folder>/student")
+"""

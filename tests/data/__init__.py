@@ -1,0 +1,1 @@
+"""Tests of reading, checking, augmenting and batching annotated pictures."""
