@@ -89,9 +89,9 @@ def pictures(root: Path, count: int, size: int) -> None:
     images, vocabulary = read_annotations(root, "dev"), read_vocabulary(root)
 
     def dataset(**options: Any) -> SituationDataset:
-        options = {"open_image": load_image, "augmentation": Augmentation()} | options
-        preprocess = options.pop("preprocess", Preprocess(min(size, 224)))
-        return SituationDataset(images, image_folder(root), vocabulary=vocabulary, preprocess=preprocess, **options)
+        settings: dict[str, Any] = {"open_image": load_image, "augmentation": Augmentation()} | options
+        preprocess = Preprocess(min(size, 224))
+        return SituationDataset(images, image_folder(root), vocabulary=vocabulary, preprocess=preprocess, **settings)
 
     def run(data: SituationDataset) -> Any:
         return collate([data[index] for index in range(count)])

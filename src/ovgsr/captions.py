@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ovgsr.noun_phrases import is_mass, is_plural, noun_phrase, place_phrase, readable_word, word_set
+from ovgsr.noun_phrases import is_plural, noun_phrase, place_phrase, plural_of, readable_word, word_set
 from ovgsr.situation import Situation
 from ovgsr.vocabulary import Verb, Vocabulary
 
@@ -56,7 +56,11 @@ _PREPOSITIONS = word_set(
 _PHRASE_TAILS = word_set("because down front in next off on onto out over top up")
 _PLACE_PREPOSITIONS = word_set("at in on inside within")
 _ARTICLES = word_set("a an the some any")
-_BARE_AFTER = word_set("by its their his her own")
+_POSSESSIVES = word_set("its their his her")
+_BARE_AFTER = _POSSESSIVES | {"by", "own"}
+_PRONOUNS = _POSSESSIVES | {"it", "them", "him"}
+_RELATIVE = word_set("that who which")
+_DESCRIBING = _RELATIVE | word_set("with in of under below held such")
 _ROLE_TOKEN = re.compile(r"[A-Z][A-Z0-9]{2,}$")
 
 
@@ -71,7 +75,7 @@ def caption(situation: Situation, vocabulary: Vocabulary) -> str:
     tokens = _tokens(verb.abstract)
     slots = {token.lower() for token in tokens if _ROLE_TOKEN.match(token)}
     if slots & set(words):
-        filled = _Template(tokens, words).fill()
+        filled = _Template(name, tokens, words).fill()
         extra = {role: word for role, word in words.items() if word and role not in slots and role in ROLE_PREPOSITIONS}
         return _tidy([*filled, *_attachments(extra)])
     return _tidy(_from_roles(name, words))
@@ -85,57 +89,86 @@ def _tokens(abstract: str) -> list[str]:
 class _Template:
     """Fills an abstract from left to right; ``done`` is the sentence so far."""
 
-    def __init__(self, tokens: list[str], words: Mapping[str, str]) -> None:
+    def __init__(self, verb: str, tokens: list[str], words: Mapping[str, str]) -> None:
+        self.verb = verb
         self.tokens = tokens
         self.words = words
         self.done: list[str] = []
         self.mentioned: dict[str, str] = {}  # role -> its word
-        self.subject_open = True  # still before the verb
-        self.subject_plural = False
+        self.before_verb = True
+        self.modified = False  # the subject has a phrase of its own: "An AGENT with one arm out throws"
         self.subjects = 0
+        self.subject_plural = False
+        self.last_plural = False  # of the role filled last, for "that runs" / "that run"
 
     def fill(self) -> list[str]:
         position = 0
         while position < len(self.tokens):
             token = self.tokens[position]
-            if _ROLE_TOKEN.match(token):
+            if self._is_role(position):
                 position = self._fill_slot(token.lower(), position)
             else:
                 self._add_word(token, position)
             position += 1
         return self.done
 
+    def _token(self, position: int) -> str:
+        return self.tokens[position] if 0 <= position < len(self.tokens) else ""
+
+    def _is_role(self, position: int) -> bool:
+        return bool(_ROLE_TOKEN.match(self._token(position)))
+
     def _add_word(self, token: str, position: int) -> None:
         word = token if self.done or not token[:1].isupper() else token.lower()
-        before_verb = self.subject_open and self.subjects > 0
-        if before_verb and token not in _ARTICLES and token.isalpha() and token not in ("and", "or"):
-            if not token.endswith("ly"):
-                self.subject_open = False
+        if self.before_verb and self.subjects:
+            if self._is_main_verb(token, position):
+                self.before_verb = False
                 word = agree(word, self.subject_plural)
-        elif self.subject_plural and self._continues_predicate(position):
+        elif self._token(position - 1) in _RELATIVE and self._is_role(position - 2):
+            word = agree(word, self.last_plural) if word.endswith("s") else word
+        elif self.subject_plural and self._is_further_verb(token, position):
             word = agree(word, True)
         elif not self.subjects and token.islower() and token not in _ARTICLES and self.done:
-            self.subject_open = False  # "it rains at a PLACE": no role is the subject
+            self.before_verb = False  # "it rains at a PLACE": no role is the subject
         self.done.append(word)
 
-    def _continues_predicate(self, position: int) -> bool:
-        """Whether the word is a second verb: "bends and LIFTS an ITEM"."""
-        if not 0 < position < len(self.tokens) - 1 or self.tokens[position - 1] not in ("and", "then", "while"):
+    def _is_main_verb(self, token: str, position: int) -> bool:
+        if token in _ARTICLES or token in ("and", "or") or not token.isalpha() or token.endswith("ly"):
             return False
-        following = self.tokens[position + 1]
-        return following in _ARTICLES or bool(_ROLE_TOKEN.match(following))
+        if token in _PREPOSITIONS:
+            self.modified = True
+            return False
+        third_person = token.endswith("s") and not token.endswith("ss")
+        return not self.modified or self._names_verb(token) or (third_person and self._is_role(position - 1))
+
+    def _names_verb(self, token: str) -> bool:
+        return token.endswith("s") and progressive(agree(token, True)) == self.verb
+
+    def _is_further_verb(self, token: str, position: int) -> bool:
+        """Whether the word is a second verb of the subject: "bends and LIFTS an ITEM"."""
+        if self._names_verb(token):
+            return True
+        if self._token(position - 1) not in ("and", "then", "while"):
+            return False
+        following = self._token(position + 1)
+        return following in _ARTICLES or following in _PRONOUNS or self._is_role(position + 1)
 
     def _fill_slot(self, role: str, position: int) -> int:
         """Writes or drops one role. Returns the position of the last token that it used."""
         article, adjective = self._take_article()
         word = self.words.get(role, "")
-        following = self.tokens[position + 1] if position + 1 < len(self.tokens) else ""
+        following = self._token(position + 1)
         if not word:
             return self._drop(role, position, following)
-        self._note_subject(word)
         previous = self.done[-1] if self.done else ""
+        if previous == "or" and len(self.done) > 1 and self.done[-2] not in _PREPOSITIONS:
+            del self.done[-2:]  # "with hands or a TOOL": the tool is known
+            previous = self.done[-1] if self.done else ""
+        self._note_number(word, previous)
         if role == PLACE_ROLE and (place := self._place(word, previous)):
             self.done.append(place)
+        elif previous in ("several", "many"):
+            self.done.append(plural_of(word))
         elif article is None and (previous in _BARE_AFTER or previous.endswith(("'s", "s'"))):
             self.done.append(word)
         else:
@@ -144,7 +177,7 @@ class _Template:
         if following in ("'s", "'"):
             self.done[-1] += "'" if is_plural(word) and word.endswith("s") else "'s"
             return position + 1
-        return position
+        return self._after_description(position)
 
     def _take_article(self) -> tuple[str | None, str]:
         """Removes the article before a slot, and the adjective between the two, from the sentence so far."""
@@ -162,14 +195,15 @@ class _Template:
             return word if word.startswith("the ") else f"the {adjective}{word}"
         if self.done[-2:] == ["many", "of"]:
             self.done.pop()
-            return word if is_plural(word) or is_mass(word) else f"{word}s"
+            return plural_of(word)
         phrase = noun_phrase(f"{adjective}{word}")
         if word in self.mentioned.values() and phrase.startswith(("a ", "an ")):
             return f"another {adjective}{word}"
         return phrase
 
-    def _note_subject(self, word: str) -> None:
-        if self.subject_open:
+    def _note_number(self, word: str, previous: str) -> None:
+        self.last_plural = is_plural(word)
+        if self.before_verb and (previous not in _PREPOSITIONS or not self.subjects):
             self.subjects += 1
             self.subject_plural = is_plural(word) or self.subjects > 1 or self.done[:1] == ["many"]
 
@@ -181,24 +215,48 @@ class _Template:
             return phrase
         return ""
 
+    def _after_description(self, position: int) -> int:
+        """Skips what the abstract says of a role in general, once its noun is known: "such as leaves", "or animal"."""
+        following, second = self._token(position + 1), self._token(position + 2)
+        plain = second.islower() and second not in _ARTICLES
+        if following == "or" and plain:
+            return position + 2
+        if (following, second) == ("such", "as"):
+            return self._end_of_words(position + 2)
+        return self._end_of_words(position + 1) if following == "of" and plain else position
+
+    def _end_of_words(self, position: int) -> int:
+        """The last of the plain words after ``position``: before a preposition, "and", a stop or a role."""
+        while (token := self._token(position + 1)).isalpha() and token not in _PREPOSITIONS and token != "and":
+            if self._is_role(position + 1):
+                break
+            position += 1
+        return position
+
     def _drop(self, role: str, position: int, following: str) -> int:
         """Leaves an empty role out together with its preposition; a subject or an object becomes a pronoun."""
         done = self.done
+        nobody = "someone" if role in PERSON_ROLES else "something"
+        if done and done[-1] in _POSSESSIVES:
+            done.pop()
         if following in ("of", "and", "or", "'s", "'"):
-            rest = [token for token in self.tokens[position + 2 : position + 4] if token not in _ARTICLES]
-            if rest and _ROLE_TOKEN.match(rest[0]):
+            rest = position + 2 + (self._token(position + 2) in _ARTICLES)
+            noun_follows = following in ("and", "or") and done[-1:] and done[-1] in _PREPOSITIONS
+            noun_follows = noun_follows and not self._token(rest).endswith("s") and not self._is_role(rest + 1)
+            if self._is_role(rest) or noun_follows:  # "the PART of a WHOLE", "with a TOOL and foam"
                 if following in ("'s", "'"):
                     done.append("the")
                 return position + 1
         if done and done[-1] in ("and", "or", ",") and self.mentioned:
             done.pop()
-        elif self.subject_open and not self.mentioned:
-            self.done = ["someone" if role in PERSON_ROLES else "something"]
+        elif self.before_verb and not self.mentioned:
+            self.done = [nobody]
             self.subjects += 1
         elif done and done[-1] in _PREPOSITIONS:
             self._drop_preposition()
+            return position if self.before_verb else self._after_dropped(position)
         else:
-            done.append("someone" if role in PERSON_ROLES else "something")
+            done.append(nobody)
         return position
 
     def _drop_preposition(self) -> None:
@@ -208,8 +266,25 @@ class _Template:
             if done[-1] in ("top", "front") and len(done) > 1:
                 done.pop()
         done.pop()
+        if done[-3:] == ["with", "the", "help"]:
+            del done[-3:]
         if len(done) > 1 and done[-1] == "or" and done[-2] in _PREPOSITIONS:
             del done[-2:]  # "into or onto"
+
+    def _after_dropped(self, position: int) -> int:
+        """Skips what only described the role that was left out: "with a TOOL [that sucks in dust]"."""
+        first = self._token(position + 1)
+        if first == ",":  # "from a START, the open hands, down to": an apposition
+            closing = next((p for p in range(position + 2, len(self.tokens)) if not self._token(p).islower()), 0)
+            return closing if self._token(closing) == "," else position
+        if first not in _DESCRIBING and not first.endswith("ed"):
+            return position
+        while (token := self._token(position + 1)).isalpha() and token != "and" and not self._is_role(position + 1):
+            after = position + 2 + (self._token(position + 2) in _ARTICLES)
+            if token in _PREPOSITIONS and (self._is_role(after) or self._is_role(after + 1)):
+                break
+            position += 1
+        return position
 
 
 def agree(verb: str, plural: bool) -> str:

@@ -13,8 +13,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ovgsr.errors import OvgsrError
 
-class ConfigError(ValueError):
+
+class ConfigError(OvgsrError):
     """A recipe that cannot be used; the message names the file, the key and the remedy."""
 
 

@@ -210,6 +210,30 @@ def is_mass(noun: str) -> bool:
     return head in MASS or head.endswith(("itis", "ics")) or activity
 
 
+def plural_of(noun: str) -> str:
+    """The noun for several of its kind: balls, boxes, berries, knives; bread and people stay."""
+    head = head_word(noun)
+    if is_plural(noun) or is_mass(noun):
+        return noun
+    irregular = {
+        "man": "men",
+        "woman": "women",
+        "child": "children",
+        "person": "people",
+        "fish": "fish",
+        "sheep": "sheep",
+    }
+    if head in irregular:
+        plural = irregular[head]
+    elif re.search(r"[^aeiou]y$", head):
+        plural = f"{head[:-1]}ies"
+    elif re.search(r"(?:kni|wi|li|lea|shel|wol|cal|hal)fe?$", head):
+        plural = re.sub(r"fe?$", "ves", head)
+    else:
+        plural = f"{head}es" if re.search(r"(?:ch|sh|s|x|z|[^aeiou]o)$", head) else f"{head}s"
+    return plural.join(noun.rsplit(head, 1)) if " of " not in noun else noun.replace(head, plural, 1)
+
+
 def noun_phrase(noun: str) -> str:
     """The noun with the article of a first mention: a dog, an egg, bread, scissors, the sky, Paris."""
     head = head_word(noun)

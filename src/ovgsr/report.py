@@ -8,8 +8,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,6 +17,8 @@ from typing import Literal
 
 import jinja2
 from PIL import Image, features
+
+from ovgsr.files import write_atomically
 
 Cell = str | int | float | None
 Point = tuple[float, float]
@@ -97,16 +97,11 @@ class Report:
 def write_report(path: Path, report: Report) -> None:
     """Writes the page as UTF-8, atomically; the folder is made where it is missing."""
     page = render_report(report).encode("utf-8", errors="replace")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(page)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(page)
+
+    write_atomically(path, write)
 
 
 def render_report(report: Report) -> str:

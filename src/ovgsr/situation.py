@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from ovgsr.errors import OvgsrError
+
 BoxXyxy = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels of the picture, continuous coordinates, origin top left."""
 
@@ -20,7 +22,7 @@ EMPTY_NOUN = ""
 """The answer "nothing fills this role": an ordinary answer, in annotations as in predictions."""
 
 
-class SituationError(ValueError):
+class SituationError(OvgsrError):
     """A situation that contradicts itself or its frame."""
 
 

@@ -15,6 +15,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from ovgsr.errors import OvgsrError
 from ovgsr.situation import EMPTY_NOUN, Frame
 
 TEXT_TEMPLATES_VERSION = "1"
@@ -23,7 +24,7 @@ TEXT_TEMPLATES_VERSION = "1"
 SWIG_VERBS, SWIG_ROLES, SWIG_VERB_ROLE_PAIRS, SWIG_NOUNS = 504, 190, 1788, 9926
 
 
-class VocabularyError(ValueError):
+class VocabularyError(OvgsrError):
     """A vocabulary that cannot be used: a duplicate, an empty entry, an unknown word."""
 
 

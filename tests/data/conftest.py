@@ -71,7 +71,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write_swig(tmp_path: Path) -> Write:
-    """Writes a data set; keyword arguments replace a file's JSON (``train``, ``dev``, ``test``, ``space``, ``split``)."""
+    """Writes a data set; keyword arguments replace a file's JSON: train, dev, test, space, split."""
 
     def write(**replaced: Any) -> Path:
         root = tmp_path / "tiny"

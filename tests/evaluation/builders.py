@@ -24,7 +24,7 @@ def annotation(name: str, verb: str, roles: Mapping[str, Gold], size: tuple[int,
 def prediction(
     name: str, ranked: Sequence[str] | Mapping[str, float], frames: Mapping[str, Mapping[str, Answer]]
 ) -> ImagePrediction:
-    """``ranked``: verbs best first (scores 1/2, 1/4, ...), or verb -> score; ``frames``: verb -> role -> (noun, box)."""
+    """``ranked``: verbs best first (scores 1/2, 1/4 ...) or verb -> score; ``frames``: verb -> role -> (noun, box)."""
     scores = ranked if isinstance(ranked, Mapping) else {verb: 0.5 ** (i + 1) for i, verb in enumerate(ranked)}
     ranking = tuple(sorted(scores.items(), key=lambda entry: -entry[1]))
     situations = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from evaluation.builders import load_benchmark, random_world
 
+from evaluation.builders import load_benchmark, random_world
 from ovgsr.evaluation.columns import encode_annotations, encode_predictions
 from ovgsr.evaluation.scores import FourteenNumbers
 from ovgsr.evaluation.swig import SituationMetrics

@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from evaluation.builders import annotation, prediction
 
+from evaluation.builders import annotation, prediction
 from ovgsr.evaluation.columns import EvaluationError, encode_annotations, encode_predictions
 from ovgsr.evaluation.scores import FourteenNumbers, SettingScores
 from ovgsr.evaluation.swig import SituationMetrics

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from evaluation.builders import random_world
 from torch import distributed, multiprocessing
 
+from evaluation.builders import random_world
 from ovgsr.evaluation.columns import EvaluationError
 from ovgsr.evaluation.swig import SituationMetrics
 

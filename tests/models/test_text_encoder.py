@@ -332,6 +332,37 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert cache_folder() == Path.home() / ".cache" / "ovgsr"
 
 
+def test_embeddings_are_ordinary_tensors(tmp_path: Path) -> None:
+    """Tensors made in inference mode would refuse to take part in a training step."""
+    embeddings = load_text_encoder(str(_tiny_clip(tmp_path / "tiny-clip")), tmp_path / "cache").encode(["dog"])
+    weight = torch.ones(6, requires_grad=True)
+    (embeddings @ weight).sum().backward()
+    assert not embeddings.is_inference()
+    torch.testing.assert_close(weight.grad, embeddings[0])
+
+
+def test_what_was_embedded_before_an_interruption_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ovgsr.models import text_encoder
+
+    monkeypatch.setattr(text_encoder, "_KEPT_AT_ONCE", 2)
+    encoder = load_text_encoder(str(_tiny_clip(tmp_path / "tiny-clip")), tmp_path / "cache")
+    assert isinstance(encoder, CachedTextEncoder)
+    original, calls = encoder._embed, []
+
+    def interrupted(texts: list[str]) -> torch.Tensor:
+        calls.append(list(texts))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(texts)
+
+    monkeypatch.setattr(encoder, "_embed", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        encoder.encode(["aaaa", "a", "aaa", "aa"])
+    assert calls == [["a", "aa"], ["aaa", "aaaa"]]  # the short ones first
+    encoder.encode(["aaaa", "a", "aaa", "aa"])
+    assert calls[2:] == [["aaa", "aaaa"]]
+
+
 def test_edge_inputs(tmp_path: Path) -> None:
     encoder = load_text_encoder(str(_tiny_clip(tmp_path / "tiny-clip")), tmp_path / "cache")
     assert isinstance(encoder, CachedTextEncoder)

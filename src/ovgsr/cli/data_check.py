@@ -26,6 +26,8 @@ def check(
         messages.print(str(problem), highlight=False, markup=False)
     if problems:
         more = len(problems) - (show or len(problems))
-        messages.print(f"{len(problems)} problems" + (f", {more} not shown; see them with --show 0" if more > 0 else ""))
+        messages.print(
+            f"{len(problems)} problems" + (f", {more} not shown; see them with --show 0" if more > 0 else "")
+        )
         raise typer.Exit(1)
     console.print(f"{root}: no problem found")

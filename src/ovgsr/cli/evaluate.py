@@ -27,7 +27,8 @@ def evaluate(
 ) -> None:
     """Verb top-1 / top-5, value and grounded value in the three verb settings, for seen, rare and unseen verbs.
 
-    A model's table is printed without and with its constant for unseen verbs, which was chosen on dev pictures of seen verbs.
+    A model's table is printed without and with its constant for unseen verbs, which was chosen on dev pictures of
+    seen verbs.
     """
     from ovgsr.cli.progress import console, messages
     from ovgsr.errors import OvgsrError

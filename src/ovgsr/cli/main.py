@@ -12,7 +12,7 @@ from ovgsr.cli import data_check, demo, evaluate, predict, sketch, train
 
 app = typer.Typer(
     name="ovgsr",
-    help="Open-vocabulary grounded situation recognition: what is going on in a picture, who and what takes part, where.",
+    help="Open-vocabulary grounded situation recognition: what is going on, who takes part, and where.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -20,13 +20,19 @@ _BATCH = 16
 
 def predict(
     pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
-    model: Annotated[str, typer.Option(help="Student: folder, hub name, or 'sketch' (shipped; drawn pictures only).")] = "sketch",
+    model: Annotated[
+        str, typer.Option(help="Student: folder, hub name, or 'sketch' (shipped; drawn pictures only).")
+    ] = "sketch",
     verbs: Annotated[str | None, typer.Option(help="Verbs to choose from: 'feeding,riding', or a file.")] = None,
     nouns: Annotated[str | None, typer.Option(help="Nouns to choose from: 'dog,woman', or a file.")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Verbs whose frames are filled.")] = 5,
-    out: Annotated[Path, typer.Option(help="Folder for NAME.json and NAME.png, one of each a picture.")] = Path("predictions"),
+    out: Annotated[Path, typer.Option(help="Folder for NAME.json and NAME.png, one of each a picture.")] = Path(
+        "predictions"
+    ),
     draw: Annotated[bool, typer.Option("--draw/--no-draw", help="Write annotated pictures.")] = True,
-    skip_done: Annotated[bool, typer.Option("--skip-done", help="Leave out pictures whose JSON is there already.")] = False,
+    skip_done: Annotated[
+        bool, typer.Option("--skip-done", help="Leave out pictures whose JSON is there already.")
+    ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
 ) -> None:
     """Say what is going on in pictures: the verb, who and what takes part, and where.

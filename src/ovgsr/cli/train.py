@@ -11,9 +11,7 @@ import typer
 def train(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that the package carries.")],
     out: Annotated[Path, typer.Option(help="The run's folder.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="Settings to change: section.key=value ...")
-    ] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="Settings to change: section.key=value ...")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the data set (data.root).")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed (train.seed).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
@@ -32,4 +30,6 @@ def train(
     config = load_config(recipe, changes)
     with TrainingBar(config.name) as bar:
         run_recipe(config, out, resume=resume, observer=bar)
-    console.print(f"The student is in {out / 'student'}; next: ovgsr evaluate --model {out / 'student'} --data {config.data.root}")
+    console.print(
+        f"The student is in {out / 'student'}; next: ovgsr evaluate --model {out / 'student'} --data {config.data.root}"
+    )

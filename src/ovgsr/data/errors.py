@@ -1,5 +1,9 @@
 """The one exception that reading a data set raises."""
 
+from __future__ import annotations
 
-class DataError(ValueError):
+from ovgsr.errors import OvgsrError
+
+
+class DataError(OvgsrError):
     """A data set that cannot be used; the sentence names the file, the field and the remedy."""

@@ -90,8 +90,8 @@ def read_annotations(root: Path, fold: Fold) -> tuple[AnnotatedImage, ...]:
     root = Path(root)
     path = annotation_path(root, fold)
     frames = read_frames(root)
-    records = read_json_object(path)
     with _paused_garbage_collection():
+        records = read_json_object(path)
         return tuple(_annotated_image(path, name, record, frames) for name, record in records.items())
 
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ovgsr.errors import OvgsrError
 from ovgsr.situation import EMPTY_NOUN, AnnotatedImage, GroundedNoun, ImagePrediction, SituationError
 
 BEYOND_FIVE = 5
@@ -30,7 +31,7 @@ MAX_ROLES = 22
 NO_BOX = (0.0, 0.0, 0.0, 0.0)
 
 
-class EvaluationError(ValueError):
+class EvaluationError(OvgsrError):
     """Annotations and predictions that cannot be scored together."""
 
 

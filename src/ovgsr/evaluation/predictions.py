@@ -13,13 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NoReturn
 
+from ovgsr.errors import OvgsrError
 from ovgsr.situation import BoxXyxy, GroundedNoun, ImagePrediction, Situation
 
 NOT_GROUNDED = (-1.0, -1.0, -1.0, -1.0)
 """How SWiG's annotation writes "no box"; a prediction that writes it means null."""
 
 
-class PredictionsError(ValueError):
+class PredictionsError(OvgsrError):
     """A predictions file that cannot be read or written: file, line, field and remedy."""
 
 

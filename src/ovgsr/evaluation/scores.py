@@ -20,6 +20,7 @@ MEAN_UNIT = 232_792_560
 """The least common multiple of 1..22: hits / roles of a picture is a whole number of its parts (frames of 22 roles)."""
 COMMON = ("images", "slots", "verb_top1", "verb_top5")
 OF_SETTING = ("hits", "mean", "all", "grounded_hits", "grounded_mean", "grounded_all")
+ROLE_COLUMNS = frozenset({"hits", "mean", "grounded_hits", "grounded_mean"})
 COLUMNS = (*COMMON, *(f"{setting}.{name}" for setting in SETTINGS for name in OF_SETTING))
 """The columns of the sums, one row a verb: 22 whole numbers; ``mean`` columns count in parts of 1 / MEAN_UNIT."""
 POSITION = {name: position for position, name in enumerate(COLUMNS)}
@@ -152,20 +153,20 @@ def _numbers(rows: Tensor, average: Average) -> FourteenNumbers:
         nothing = SettingScores(math.nan, math.nan, math.nan, math.nan)
         return FourteenNumbers(math.nan, math.nan, nothing, nothing, nothing)
     table = rows.to(torch.float64)
-    images = table[:, POSITION["images"]]
-
-    def percent(name: str, over: Tensor) -> float:
-        return 100.0 * float((table[:, POSITION[name]] / over).mean())
+    images, slots = table[:, :1], table[:, 1:2]
+    over_roles = images * MEAN_UNIT if average == "per_image" else slots
+    of_setting = [over_roles if name in ROLE_COLUMNS else images for name in OF_SETTING]
+    over = torch.cat([images, slots, images, images, *of_setting * len(SETTINGS)], dim=1)
+    percent = dict(zip(COLUMNS, (100.0 * (table / over).mean(dim=0)).tolist(), strict=True))
+    hits = "mean" if average == "per_image" else "hits"
 
     def setting(name: str) -> SettingScores:
-        slots = images * MEAN_UNIT if average == "per_image" else table[:, POSITION["slots"]]
-        hits = "mean" if average == "per_image" else "hits"
         return SettingScores(
-            percent(f"{name}.{hits}", slots),
-            percent(f"{name}.all", images),
-            percent(f"{name}.grounded_{hits}", slots),
-            percent(f"{name}.grounded_all", images),
+            percent[f"{name}.{hits}"],
+            percent[f"{name}.all"],
+            percent[f"{name}.grounded_{hits}"],
+            percent[f"{name}.grounded_all"],
         )
 
     top1, top5, ground_truth_verb = map(setting, SETTINGS)
-    return FourteenNumbers(percent("verb_top1", images), percent("verb_top5", images), top1, top5, ground_truth_verb)
+    return FourteenNumbers(percent["verb_top1"], percent["verb_top5"], top1, top5, ground_truth_verb)

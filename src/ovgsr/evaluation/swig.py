@@ -76,7 +76,10 @@ class ImageScores:
 
 def score_images(gold: AnnotationColumns, predicted: PredictionColumns, profile: Profile) -> ImageScores:
     """The nouns, and the nouns with their boxes, that are right under a profile."""
-    hits = (predicted.noun_index[..., None] == gold.noun_index).any(dim=-1)
+    # One annotator at a time: several times faster than a comparison over a last dimension of three.
+    hits = torch.zeros_like(gold.role_mask)
+    for nouns in gold.noun_index.unbind(dim=-1):
+        hits |= predicted.noun_index == nouns
     if profile.oov_matches:
         hits |= (predicted.noun_index == OUT_OF_VOCABULARY) & gold.outside
     hits &= gold.role_mask

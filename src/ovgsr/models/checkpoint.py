@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ovgsr.config import ModelSettings
+from ovgsr.errors import OvgsrError
 from ovgsr.files import write_text_atomically
 from ovgsr.models.build import build_student
 from ovgsr.models.preprocess import Preprocess
@@ -34,7 +35,7 @@ FORMAT = "ovgsr-student-1"
 WEIGHTS, CONFIG, VOCABULARY = "model.safetensors", "config.json", "vocabulary.json"
 
 
-class CheckpointError(ValueError):
+class CheckpointError(OvgsrError):
     """A checkpoint that is missing, damaged or does not fit what it is used with."""
 
 

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from ovgsr.config import ModelSettings
+from ovgsr.errors import OvgsrError
 
 SKETCH_MEAN, SKETCH_STD = (0.55, 0.55, 0.50), (0.25, 0.25, 0.25)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class BackboneError(ValueError):
+class BackboneError(OvgsrError):
     """A backbone that cannot be built or whose output is no grid of features."""
 
 

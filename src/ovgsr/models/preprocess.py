@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
+from ovgsr.errors import OvgsrError
+
 MAX_PIXELS = 250_000_000
 """Larger pictures are refused: 250 megapixels decode to 750 MB."""
 
@@ -40,7 +42,7 @@ _UPRIGHT = {
 _limit_lock = threading.Lock()
 
 
-class ImageError(ValueError):
+class ImageError(OvgsrError):
     """A file that is no usable picture; the sentence names the file and what to do."""
 
 
@@ -180,9 +182,9 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         if self.size < 1:
-            raise ValueError(f"the field 'size' must be at least 1 pixel, not {self.size}")
+            raise OvgsrError(f"the field 'size' must be at least 1 pixel, not {self.size}")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise ValueError("the fields 'mean' and 'std' must be three numbers each, 'std' positive")
+            raise OvgsrError("the fields 'mean' and 'std' must be three numbers each, 'std' positive")
 
     def __call__(self, image: Image.Image) -> Tensor:
         """The picture as a float tensor (3, size, size), normalised."""
@@ -200,13 +202,13 @@ class Preprocess:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Preprocess:
-        """The inverse of :meth:`to_dict`. Raises ValueError with the field at fault."""
+        """The inverse of :meth:`to_dict`. Raises OvgsrError with the field at fault."""
         unknown = sorted(set(record) - {"size", "mean", "std"})
         if unknown or "size" not in record:
-            raise ValueError(f"preprocessing needs 'size', 'mean' and 'std'; unknown: {', '.join(unknown) or 'none'}")
+            raise OvgsrError(f"preprocessing needs 'size', 'mean' and 'std'; unknown: {', '.join(unknown) or 'none'}")
         mean, std = (tuple(float(v) for v in record.get(k, d)) for k, d in _DEFAULTS)
         if len(mean) != 3 or len(std) != 3:
-            raise ValueError("the fields 'mean' and 'std' must be three numbers each")
+            raise OvgsrError("the fields 'mean' and 'std' must be three numbers each")
         return cls(int(record["size"]), (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 

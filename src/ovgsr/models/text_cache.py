@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+
+from ovgsr.files import write_atomically
 
 _KEY_BYTES = 32
 _MERGE_ABOVE = 32
@@ -28,19 +29,6 @@ def cache_folder(folder: str | os.PathLike[str] | None = None) -> Path:
     """Where caches live: the folder given, else the environment variable OVGSR_CACHE, else ~/.cache/ovgsr."""
     chosen = folder or os.environ.get("OVGSR_CACHE") or Path.home() / ".cache" / "ovgsr"
     return Path(chosen).expanduser()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that no reader ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 class EmbeddingCache:
@@ -78,7 +66,7 @@ class EmbeddingCache:
         content = save({"keys": packed, "embeddings": embeddings.contiguous()}, {"encoder": self._fingerprint})
         path = self._folder / f"{hashlib.sha256(content).hexdigest()}.safetensors"
         if not path.exists():
-            write_atomically(path, content)
+            write_atomically(path, lambda temporary: _write_bytes(temporary, content))
         self._read.add(path.name)
         return path
 
@@ -123,3 +111,7 @@ class EmbeddingCache:
         for path in known:
             if path != merged:
                 path.unlink(missing_ok=True)
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)

@@ -35,6 +35,8 @@ from ovgsr.vocabulary import TEXT_TEMPLATES_VERSION, Vocabulary
 __all__ = ["DEFAULT_TEXT_ENCODER", "TextEncoder", "TextEncoderError", "embed_vocabulary", "load_text_encoder"]
 
 _BATCH = 64
+_KEPT_AT_ONCE = 2048
+"""Texts a cache file: a first run over a large vocabulary that is cut off loses no more than these."""
 _CONTRASTIVE = {
     "clip": "CLIPTextModelWithProjection",
     "clip_text_model": "CLIPTextModelWithProjection",
@@ -128,11 +130,13 @@ class CachedTextEncoder:
             return torch.zeros(0, self.width)
         distinct = list(dict.fromkeys(texts))
         found = self._cache.find(distinct)
-        new = [text for text in distinct if text not in found]
-        if new:
-            embeddings = self._embed(new)
-            self._cache.add(new, embeddings)
-            found.update(zip(new, embeddings, strict=True))
+        # Texts of a length share a batch: little padding, and a text's vector hardly depends on its neighbours.
+        new = sorted((text for text in distinct if text not in found), key=len)
+        for start in range(0, len(new), _KEPT_AT_ONCE):
+            part = new[start : start + _KEPT_AT_ONCE]
+            embeddings = self._embed(part)
+            self._cache.add(part, embeddings)
+            found.update(zip(part, embeddings, strict=True))
         return torch.stack([found[text] for text in texts])
 
     def _embed(self, texts: Sequence[str]) -> Tensor:
@@ -141,17 +145,13 @@ class CachedTextEncoder:
             if self._source.required_sha256:
                 self._source.require([file_sha256(path) for path in weight_files(self._source.folder)])
             self._model = _load_model(self._layout, self._device)
-        # Texts of a length share a batch: little padding, and a text's vector hardly depends on its neighbours.
-        order = sorted(range(len(texts)), key=lambda position: len(texts[position]))
-        parts = []
         with _quiet(), torch.inference_mode():
-            for start in range(0, len(order), _BATCH):
-                part = [texts[position] for position in order[start : start + _BATCH]]
-                parts.append(self._model.encode(part).float().cpu())
-        embedded = torch.cat(parts)
-        result = torch.zeros_like(embedded)
-        result[torch.tensor(order)] = torch.nn.functional.normalize(embedded, dim=-1)
-        return result
+            parts = [
+                self._model.encode(list(texts[start : start + _BATCH])).float().cpu()
+                for start in range(0, len(texts), _BATCH)
+            ]
+        # Cloned outside: tensors made in inference mode could not take part in training.
+        return torch.nn.functional.normalize(torch.cat(parts), dim=-1).clone()
 
 
 @dataclass(frozen=True, slots=True)

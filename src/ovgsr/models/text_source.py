@@ -13,7 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ovgsr.models.text_cache import write_atomically
+from ovgsr.errors import OvgsrError
+from ovgsr.files import write_text_atomically
 
 DEFAULT_TEXT_ENCODER = "all-MiniLM-L6-v2"
 _DEFAULT_REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
@@ -22,7 +23,7 @@ _PACKAGE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d
 """Of model.safetensors as published on the Hugging Face Hub; the package is somebody else's copy of it."""
 
 
-class TextEncoderError(ValueError):
+class TextEncoderError(OvgsrError):
     """A text encoder that is not there or cannot be used; the sentence says what to do."""
 
 
@@ -99,7 +100,7 @@ def remembered_sha256(path: Path, cache_dir: Path) -> str:
             return digest
     digest = file_sha256(path)
     with suppress(OSError):  # a cache that cannot be written costs time only
-        write_atomically(note, digest.encode())
+        write_text_atomically(note, digest)
     return digest
 
 

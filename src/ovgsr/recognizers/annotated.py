@@ -25,6 +25,7 @@ def predict_annotated(
     *,
     batch_size: int = 100,
     workers: int = 0,
+    top_k: int = 0,
     calibrated: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[ImagePrediction]:
@@ -49,7 +50,7 @@ def predict_annotated(
             batch.sizes_wh,
             vocabulary,
             [image.file_name for image in chosen],
-            top_k=0,
+            top_k=top_k,
             frames_of=[image.situation.verb for image in chosen],
             calibrated=calibrated,
         )

@@ -14,9 +14,9 @@ from ovgsr.vocabulary import Verb, Vocabulary, swig_vocabulary
 def borrow_frames(vocabulary: Vocabulary, known: Vocabulary, embed: Callable[[Sequence[str]], Tensor]) -> Vocabulary:
     """The vocabulary with a frame for every verb.
 
-    A verb that ``known`` or the built-in SWiG vocabulary has takes its own frame and definition from there. Any other one
-    takes the frame of the verb among them whose bare sentence ("someone is ...") is nearest in text; ``embed`` gives unit
-    vectors (n, D). The vocabulary itself comes back where nothing is missing.
+    A verb that ``known`` or the built-in SWiG vocabulary has takes its own frame and definition from there. Any other
+    one takes the frame of the verb among them whose bare sentence ("someone is ...") is nearest in text; ``embed``
+    gives unit vectors (n, D). The vocabulary itself comes back where nothing is missing.
     """
     if all(verb.roles for verb in vocabulary.verbs):
         return vocabulary

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ovgsr.recognizers.frames import borrow_frames
 from PIL import Image
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from ovgsr.models.checkpoint import CheckpointError, StudentCheckpoint
 from ovgsr.models.decode import decode_situations, rank_verbs, repeat_pictures, verb_log_probabilities
 from ovgsr.models.preprocess import load_image
 from ovgsr.models.text_encoder import TextEncoder, embed_vocabulary, load_text_encoder
+from ovgsr.recognizers.frames import borrow_frames
 from ovgsr.situation import ImagePrediction, Situation
 from ovgsr.tensors import Encoded, TextEmbeddings
 from ovgsr.vocabulary import Vocabulary

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 
 from PIL import Image, ImageDraw
 
@@ -62,7 +63,7 @@ class Figure:
         inner = self.camera.length(width, least=3)
         for thickness, outlined in ((inner + 3, True), (inner, False)):
             radius = thickness // 2
-            for i, (start, end) in enumerate(zip(pixels, pixels[1:], strict=False)):
+            for i, (start, end) in enumerate(pairwise(pixels)):
                 colour = OUTLINE if outlined else colours[i]
                 draw.line([start, end], fill=colour, width=thickness)
                 for x, y in (start, end):

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from PIL import Image, ImageDraw, ImageEnhance
 
-from ovgsr.sketch.camera import Camera, fit, whole
+from ovgsr.sketch.camera import Camera, fit, outline, whole
 from ovgsr.sketch.figures import OUTLINE, Figure, PixelBox
 from ovgsr.sketch.places import draw_place
 from ovgsr.sketch.scene import Dots, Drawn, Effect, Part, Patch, Person, Scene, Stroke, ThingAt
@@ -52,7 +52,7 @@ def _stamp(name: str, pixels: int, turn: int, mirrored: bool) -> Image.Image:
 
 
 def stamp(name: str, pixels: int, turn: float, mirrored: bool) -> Image.Image:
-    """A sprite reduced to a longest side of about `pixels` and turned counterclockwise, in coarse steps that are cached."""
+    """A sprite with a longest side of about `pixels`, turned counterclockwise, in coarse steps that are cached."""
     pixels = max(4, pixels // 2 * 2)
     return _stamp(sprite_id(name), pixels, whole(turn / TURN_STEP) * TURN_STEP % 360, mirrored)
 
@@ -224,8 +224,6 @@ def _scatter_clutter(
 
 def _action_boxes(scene: Scene, camera: Camera) -> list[PixelBox]:
     """Pixel boxes of the elements, for keeping clutter out of the action."""
-    from ovgsr.sketch.camera import outline
-
     boxes = []
     for element in scene.elements:
         pixels = [camera(p) for p in outline(element)]

@@ -49,7 +49,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class ThingAt:
-    """A sprite: centre (x, y), longest side `size`, `turn` in degrees counterclockwise, drawn facing +x unless mirrored."""
+    """A sprite: centre (x, y), longest side `size`, `turn` in degrees counterclockwise, facing +x unless mirrored."""
 
     role: str
     noun: str
@@ -128,7 +128,7 @@ Element = Drawn | Implied
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One situation: verb, place, elements in drawing order, role -> name of what fills it, names of bystander things."""
+    """One situation: verb, place, elements in drawing order, role -> name of its filler, names of bystander things."""
 
     verb: str
     place: str

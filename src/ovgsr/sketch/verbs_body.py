@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ovgsr.sketch.cast import ROPE, WATER, WOOD, Cast, arc, flat, motion_lines, tall, wide
+from ovgsr.sketch.cast import ROPE, WATER, WOOD, Cast, arc, block, flat, motion_lines, tall, wide
 from ovgsr.sketch.registry import ANYWHERE, INDOORS, OUTDOORS, verb
 from ovgsr.sketch.scene import Colour, Effect, Element, Implied, Part, Stroke
 
@@ -34,8 +34,13 @@ def sleeping(cast: Cast) -> list[Element]:
     if layout < 0.2:
         animal = cast.pick("small animal", "large animal")
         size = cast.size(animal, most=0.7)
-        body = cast.thing("agent", animal, 0.0, wide(animal, size) * 0.34, size, turn=-90, wobble=4)
-        return [flat(0.0, 0.02, size * 1.1, 0.12, (150, 120, 170), outlined=True), body, Effect("zzz", 0.34, 0.62, 0.3)]
+        height = tall(animal, size)
+        # The legs are sunk in the cushion, so that the animal lies.
+        body = cast.thing("agent", animal, 0.0, height * 0.3, size, turn=-8, wobble=3)
+        colour = cast.rng.choice(((150, 90, 170), (200, 90, 90), (90, 120, 190)))
+        cushion = block(-size * 0.62, -height * 0.24, size * 0.62, height * 0.16, colour)
+        rim = flat(0.0, height * 0.16, size * 1.24, 0.1, colour)
+        return [body, cushion, rim, Effect("zzz", size * 0.34, height * 0.8 + 0.22, 0.3)]
     furniture = "" if layout < 0.35 else cast.pick("bed", "couch", "bench", "bed")
     level = 0.06
     elements: list[Element] = []
@@ -95,7 +100,10 @@ def waving(cast: Cast) -> list[Element]:
     down = 0.12 if legs == "sit" else 0.0
     seat: list[Element] = [cast.standing("", cast.pick("chair", "bench", "rock"), -0.03, 0.46)] if down else []
     agent = cast.person(
-        "agent", ((0.32, 0.93 - down), (-0.16, 0.36 - down)), legs=legs, parts=(Part("agentpart", part, part),)
+        "agent",
+        ((0.32, 0.93 - down), (-0.16, 0.36 - down)),
+        legs=legs,
+        parts=(Part("agentpart", part, "arm" if part == "arm" else "hand"),),
     )
     x, y = 0.34, 0.9 - down
     curves = [arc(x, y, radius, angle, angle + 56, width=0.024) for radius in (0.12, 0.18) for angle in (-28, 112)]

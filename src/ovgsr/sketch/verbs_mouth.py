@@ -13,6 +13,8 @@ LIQUIDS: dict[str, Colour] = {
     "wine": (140, 20, 60),
     "juice": (250, 160, 30),
 }
+GRAZERS = ("small animal", "small animal", "cow", "elephant")
+"""Animals whose mouth is drawn low enough to reach the ground."""
 TONGUE: Colour = (240, 84, 120)
 CRUMB: Colour = (214, 160, 84)
 SCENT: Colour = (150, 230, 130)
@@ -28,7 +30,7 @@ def eating(cast: Cast) -> list[Element]:
     food = cast.pick("food")
     layout = cast.rng.random()
     if layout < 0.25:
-        animal = cast.pick("small animal", "large animal")
+        animal = cast.pick(*GRAZERS)
         size = cast.size(animal, most=0.75)
         edge = wide(animal, size) / 2
         snack = cast.size(food) * 0.85
@@ -75,7 +77,7 @@ def eating(cast: Cast) -> list[Element]:
 def drinking(cast: Cast) -> list[Element]:
     """A vessel tipped at the mouth with the head back, or an animal with its head in a bowl of water."""
     if cast.chance(0.2):
-        animal = cast.pick("small animal", "large animal")
+        animal = cast.pick(*GRAZERS)
         size = cast.size(animal, most=0.75)
         x = wide(animal, size) / 2 + 0.06
         vessel = cast.pick("bowl", "bucket")
@@ -121,7 +123,7 @@ def smelling(cast: Cast) -> list[Element]:
     size = cast.size(noun, most=0.32)
     waves: list[Element] = []
     if cast.chance(0.2):
-        animal = cast.pick("dog", "cat", "rabbit", "pig", "horse", "cow", "elephant")
+        animal = cast.pick("dog", "cat", "rabbit", "pig", "cow", "elephant")
         big = cast.size(animal, most=0.75)
         edge, nose = wide(animal, big) / 2, tall(animal, big) * 0.6
         x = edge + size / 2 + 0.16
@@ -159,7 +161,7 @@ def smelling(cast: Cast) -> list[Element]:
 def licking(cast: Cast) -> list[Element]:
     """A long pink tongue from the mouth onto the item."""
     if cast.chance(0.35):
-        animal = cast.pick("dog", "cat", "cow", "horse", "goat", "pig")
+        animal = cast.pick("dog", "cat", "goat", "pig", "sheep")
         size = cast.size(animal, most=0.75)
         edge, mouth = wide(animal, size) / 2, tall(animal, size) * 0.62
         noun = cast.pick("food", "bowl", "small animal", "shoe", "spoon", but=(animal,))

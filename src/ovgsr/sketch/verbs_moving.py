@@ -150,7 +150,11 @@ def carrying(cast: Cast) -> list[Element]:
         size = cast.size(noun, most=0.5, least=0.26)
         part = cast.one_of("arm", "hand")
         agent = cast.person(
-            "agent", ((0.3, 0.42), (0.22, 0.36)), legs="walk", reaches_over=True, parts=(Part("agentpart", part, part),)
+            "agent",
+            ((0.3, 0.42), (0.22, 0.36)),
+            legs="walk",
+            reaches_over=True,
+            parts=(Part("agentpart", part, "arm" if part == "arm" else "hand"),),
         )
         return [agent, cast.thing("item", noun, 0.24 + size * 0.12, cast.near(0.48, 0.02), size)]
     if layout < 0.8:
@@ -188,8 +192,8 @@ def carrying(cast: Cast) -> list[Element]:
 def giving(cast: Cast) -> list[Element]:
     """Two people face to face, hands of both at the item between them."""
     noun = cast.pick(
-        "gift", "rose", "sunflower", "tulip", "balloon", "teddy bear", "paper", "ball", "food", "drink", "device", "tool",
-        "vessel", "clothing", "rabbit", "cat", "chicken", "candle", "violin", "trumpet",
+        "gift", "rose", "sunflower", "tulip", "balloon", "teddy bear", "paper", "ball", "food", "drink", "device",
+        "tool", "vessel", "clothing", "rabbit", "cat", "chicken", "candle", "violin", "trumpet",
     )  # fmt: skip
     size = cast.size(noun, most=0.4)
     apart = cast.near(0.94, 0.05)
@@ -294,7 +298,7 @@ def stacking(cast: Cast) -> list[Element]:
     noun = cast.pick("box", "book", "suitcase", "brick", "gift", "basket", "bowl", "hat", "bread", "chair", "newspaper")
     size = cast.size(noun, most=0.34, least=0.28)
     height = tall(noun, size) * 0.95
-    count = max(1, min(4, int(0.5 / height)))
+    count = max(2, min(4, int(0.56 / height)))
     x = 0.34 + wide(noun, size) / 2
     tower: list[Element] = [
         cast.thing("bottom", noun, cast.near(x, 0.015), height * (i + 0.5), size, wobble=3) for i in range(count)

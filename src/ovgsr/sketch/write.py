@@ -92,7 +92,7 @@ def jpeg_bytes(image: Image.Image) -> bytes:
 
 
 def draw_picture(seed: int, split: str, verb: str, index: int) -> tuple[Scene, RenderedScene, Record]:
-    """Scene, picture and record number `index` (from 0) of a verb in a split; nothing but the arguments decides them."""
+    """Scene, picture and record number `index` (from 0) of a verb in a split; only the arguments decide them."""
     rng = random.Random(f"{seed}/{split}/{verb}/{index}")
     training = split == "train"
     scene = sample_scene(verb, rng, held_out=UNSEEN_NOUNS if training else frozenset())

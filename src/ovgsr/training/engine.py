@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ovgsr.config import TrainSettings
+from ovgsr.errors import OvgsrError
 
 
-class MissingExtraError(ImportError):
+class MissingExtraError(OvgsrError):
     """An optional dependency is not installed; the message names the extra."""
 
 

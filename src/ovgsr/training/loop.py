@@ -9,14 +9,15 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from ovgsr.config import Config
 from ovgsr.models.checkpoint import StudentCheckpoint
+from ovgsr.training.averaging import averaged_model
 from ovgsr.training.build import Parts, build_parts
 from ovgsr.training.engine import Engine, MissingExtraError
 from ovgsr.training.optim import build_optimizer, build_schedule
-from ovgsr.training.run_dir import RunDir, optimizer_from_tensors, optimizer_to_tensors
+from ovgsr.training.run_dir import RunDir, RunError, optimizer_from_tensors, optimizer_to_tensors
 from ovgsr.training.sampling import epoch_order
 from ovgsr.training.tasks import SupervisedTask
 from ovgsr.training.validate import calibrate, validate
@@ -72,8 +73,7 @@ class Trainer:
         self.engine.wait()
         self.task, self.optimizer, self.loader = self.engine.prepare(self.task, self.optimizer, self.parts.loader)
         if config.optim.ema:
-            average = get_ema_multi_avg_fn(config.optim.ema)  # type: ignore[no-untyped-call]
-            self.averaged = AveragedModel(self._student(), multi_avg_fn=average, use_buffers=True)
+            self.averaged = averaged_model(self._student(), config.optim.ema)
         self._writer = self._open_tensorboard() if self.engine.is_main else None
         if resume:
             self._load_state()
@@ -180,7 +180,7 @@ class Trainer:
             for epoch in range(settings.epochs)
         ]
         if min(per_epoch) < 1:
-            raise ValueError(
+            raise RunError(
                 f"train.batch_size {settings.batch_size} on {self.engine.processes} processes is more than an epoch's "
                 f"{len(self.parts.dataset)} pictures; lower it"
             )
@@ -268,5 +268,5 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def train(config: Config, out: Path, *, resume: bool = False, observer: Observer | None = None) -> StudentCheckpoint:
-    """Runs a recipe into the folder ``out``; with ``resume`` goes on where a killed run stopped, with the same losses."""
+    """Runs a recipe into the folder ``out``; ``resume`` goes on where a killed run stopped, with the same losses."""
     return Trainer(config, RunDir(out), resume=resume, observer=observer).fit()

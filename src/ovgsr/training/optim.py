@@ -11,7 +11,7 @@ from ovgsr.config import OptimSettings
 
 
 def parameter_groups(model: nn.Module, settings: OptimSettings) -> list[dict[str, object]]:
-    """AdamW groups: the backbone apart, and no decay on vectors and scalars (norms, biases, scales, queries' offsets)."""
+    """AdamW groups: the backbone apart, and no decay on vectors and scalars (norms, biases, scales)."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

@@ -24,11 +24,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ovgsr.config import Config
+from ovgsr.errors import OvgsrError
 from ovgsr.files import write_text_atomically
 from ovgsr.vocabulary import Vocabulary
 
 
-class RunError(ValueError):
+class RunError(OvgsrError):
     """A run folder that cannot be used; the message names it and the remedy."""
 
 

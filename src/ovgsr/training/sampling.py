@@ -1,4 +1,4 @@
-"""Which pictures an epoch shows, in which order: a pure function of seed and epoch, so that a resumed run sees the same."""
+"""Which pictures an epoch shows, in which order: a function of seed and epoch, so that a resumed run sees the same."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def repeat_factors(verb_of_picture: Sequence[int], verbs: int, most: float) -> n
 
 
 def epoch_order(factors: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """The positions of an epoch's pictures in order; a factor of 2.3 means twice, and a third time with probability 0.3."""
+    """The positions of an epoch's pictures in order; a factor of 2.3 means twice, and at times a third time."""
     generator = np.random.default_rng([seed, epoch, 0])
     whole = np.floor(factors)
     times = (whole + (generator.random(len(factors)) < factors - whole)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""A data set as training sees it: the words and pictures of unseen verbs are kept out here, before anything is built."""
+"""A data set as training sees it: words and pictures of unseen verbs are kept out here, before anything is built."""
 
 from __future__ import annotations
 

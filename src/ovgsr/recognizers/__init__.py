@@ -1,0 +1,1 @@
+"""Recognizers: whatever turns a picture and a vocabulary into situations, behind one protocol."""

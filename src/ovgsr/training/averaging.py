@@ -1,0 +1,29 @@
+"""Averaged weights: what a run is evaluated with and leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+
+def averaged_model(model: nn.Module, decay: float) -> AveragedModel:
+    """An exponential moving average of weights and buffers, to be fed by ``update_parameters`` after every step.
+
+    The decay rises with the number of steps, min(decay, (1 + n) / (10 + n)): a short run must not still remember the
+    weights that it was started with.
+    """
+
+    @torch.no_grad()
+    def average(averages: Sequence[Tensor], currents: Sequence[Tensor], count: Tensor | int) -> None:
+        steps = int(count)
+        weight = 1 - min(decay, (1 + steps) / (10 + steps))
+        for mean, current in zip(averages, currents, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(current.to(mean.dtype), weight)
+            else:
+                mean.copy_(current)
+
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
