@@ -7,7 +7,7 @@ import re
 import pytest
 
 from ovgsr.captions import agree, caption, progressive
-from ovgsr.noun_phrases import is_plural, noun_phrase, place_phrase
+from ovgsr.noun_phrases import is_plural, noun_phrase, place_phrase, plural_of
 from ovgsr.situation import GroundedNoun, Situation
 from ovgsr.vocabulary import Noun, Verb, Vocabulary, swig_vocabulary
 
@@ -31,6 +31,17 @@ ABSTRACTS = {
     "twisting": "An AGENT grabs and twists the AGENT's AGENTPART at a PLACE.",
     "lifting": "An AGENT bends and lifts a heavy ITEM at a PLACE.",
     "commuting": "A TRAVELER commutes by VEHICLE at a PLACE.",
+    "juggling": "An AGENT with both hands out juggles several ITEMS in an arc at a PLACE.",
+    "catching": "An AGENT with hands or a TOOL held out catches a CAUGHTITEM that comes flying at a PLACE.",
+    "vacuuming": "An AGENT cleans a SURFACE with a TOOL that sucks in dust at a PLACE.",
+    "washing": "An AGENT washes DIRT off an ITEM with a TOOL and foam at a PLACE.",
+    "raking": "An AGENT rakes an ITEM such as leaves from a SOURCE to a DESTINATION at a PLACE.",
+    "dropping": "An AGENT drops an ITEM from a START, the open hands, down to an END at a PLACE.",
+    "climbing": "An AGENT climbs up an OBSTACLE with the help of a TOOL at a PLACE.",
+    "dragging": "An AGENT walks on and with a TOOL drags an ITEM behind at a PLACE.",
+    "leading": "An AGENT walks ahead and leads a FOLLOWER that comes behind at a PLACE.",
+    "riding": "An AGENT sits on a VEHICLE or animal and rides it at a PLACE.",
+    "giving": "An AGENT gives an ITEM to a RECIPIENT who faces the agent.",
     "painting": "the AGENT paints the ITEM with the TOOL at the PLACE",
 }
 
@@ -128,6 +139,36 @@ FILLED = [
     # the second verb of a plural agrees; the article follows the adjective and falls before a mass noun
     ("lifting", {"agent": "people", "item": "log", "place": "forest"}, "people bend and lift a heavy log in a forest"),
     ("lifting", {"agent": "man", "item": "equipment", "place": ""}, "a man bends and lifts heavy equipment"),
+    # a subject with a phrase of its own: the verb comes after it; several of a thing
+    ("juggling", {"agent": "men", "items": "ball", "place": "stage"},
+     "men with both hands out juggle several balls in an arc on a stage"),
+    # an alternative in the abstract gives way to what is known, and stands where nothing is
+    ("catching", {"agent": "boy", "tool": "net", "caughtitem": "fish", "place": ""},
+     "a boy with a net held out catches a fish that comes flying"),
+    ("catching", {"agent": "boy", "tool": "", "caughtitem": "ball", "place": "park"},
+     "a boy with hands held out catches a ball that comes flying in a park"),
+    ("riding", {"agent": "people", "vehicle": "horse", "place": "beach"},
+     "people sit on a horse and ride it on a beach"),
+    # what describes an empty role goes with it
+    ("vacuuming", {"agent": "woman", "surface": "rug", "tool": "", "place": "room"}, "a woman cleans a rug in a room"),
+    ("vacuuming", {"agent": "woman", "surface": "", "tool": "vacuum", "place": ""},
+     "a woman cleans something with a vacuum that sucks in dust"),
+    ("washing", {"agent": "man", "dirt": "", "item": "car", "tool": "", "place": ""},
+     "a man washes something off a car with foam"),
+    ("dropping", {"agent": "boy", "item": "egg", "start": "", "end": "floor", "place": "kitchen"},
+     "a boy drops an egg down to the floor in a kitchen"),
+    ("climbing", {"agent": "man", "obstacle": "wall", "tool": "", "place": ""}, "a man climbs up a wall"),
+    # an example in the abstract gives way to the noun
+    ("raking", {"agent": "man", "item": "snow", "source": "lawn", "destination": "", "place": ""},
+     "a man rakes snow from a lawn"),
+    # verbs after a plural subject and a plural antecedent agree
+    ("dragging", {"agent": "men", "tool": "", "item": "sled", "place": ""}, "men walk on and drag a sled behind"),
+    ("dragging", {"agent": "men", "tool": "rope", "item": "sled", "place": ""},
+     "men walk on and with a rope drag a sled behind"),
+    ("leading", {"agent": "man", "follower": "horses", "place": ""},
+     "a man walks ahead and leads horses that come behind"),
+    # a role that is named in small letters
+    ("giving", {"agent": "boy", "item": "ball", "recipient": "girl"}, "a boy gives a ball to a girl who faces the boy"),
     # means of transport without article
     ("commuting", {"traveler": "man", "vehicle": "train", "place": "city"}, "a man commutes by train in the city"),
     # another system's underscores, a name, a compound mass noun
@@ -283,6 +324,24 @@ def test_every_swig_verb_names_every_noun() -> None:
         sentence = caption(situation_of(verb.name, **nouns), vocabulary)
         lost += [f"{verb.name}: {noun}" for noun in nouns.values() if noun not in sentence]
     assert not lost
+
+
+def test_several_of_a_kind() -> None:
+    singular = ["ball", "box", "berry", "knife", "tomato", "old man", "piece of paper", "bread", "people", "toy", "bus"]
+    plural = [
+        "balls",
+        "boxes",
+        "berries",
+        "knives",
+        "tomatoes",
+        "old men",
+        "pieces of paper",
+        "bread",
+        "people",
+        "toys",
+        "buses",
+    ]
+    assert [plural_of(noun) for noun in singular] == plural
 
 
 def test_plural() -> None:

@@ -130,6 +130,8 @@ class _Template:
             word = agree(word, True)
         elif not self.subjects and token.islower() and token not in _ARTICLES and self.done:
             self.before_verb = False  # "it rains at a PLACE": no role is the subject
+        if self._token(position - 1) == "the" and word in self.mentioned:
+            word = self.mentioned[word]  # an abstract that says "the agent" in small letters
         self.done.append(word)
 
     def _is_main_verb(self, token: str, position: int) -> bool:

@@ -113,6 +113,14 @@ def test_top5_files_have_no_ausuc_and_say_why():
     assert scores.chance_unseen_among_unseen == 50
 
 
+def test_a_ranking_is_not_whole_by_its_length():
+    annotated = gold_of(["s0", "u0"])
+    ranked = ["s0", "s1", "s2", "r0", "u0", "elsewhere"]  # six verbs compete: this one lacks u1
+    scores = record_of(annotated, [prediction(a.file_name, ranked, {}) for a in annotated]).scores()
+    assert scores.ausuc is None
+    assert "the rankings of 2 pictures lack some" in scores.reasons[0]
+
+
 def test_closed_vocabulary_never_answers_an_unseen_verb():
     annotated = gold_of(["s0", "u0"])
     closed = [prediction(a.file_name, ["s0", "s1", "s2", "r0"], {}) for a in annotated]

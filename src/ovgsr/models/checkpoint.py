@@ -128,6 +128,32 @@ class StudentCheckpoint(ModelHubMixin):
         write_text_atomically(save_directory / CONFIG, json.dumps(config, indent=2))
 
     @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        force_download: bool = False,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        revision: str | None = None,
+        **_: Any,
+    ) -> Self:
+        """A checkpoint from a folder, or from a model on the Hugging Face hub.
+
+        Raises CheckpointError naming the file at fault and the remedy.
+        """
+        # The mixin's own would read config.json before it can be checked.
+        return cls._from_pretrained(
+            model_id=str(pretrained_model_name_or_path),
+            revision=revision,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
+        )
+
+    @classmethod
     def _from_pretrained(
         cls,
         *,

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ovgsr.config import ModelSettings
 from ovgsr.errors import OvgsrError
+
+_Triple = tuple[float, float, float]
 
 SKETCH_MEAN, SKETCH_STD = (0.55, 0.55, 0.50), (0.25, 0.25, 0.25)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -96,11 +99,12 @@ class HuggingFaceTower(ImageTower):
         self.config: Any = model.config
         self.interpolates = "interpolate_pos_encoding" in _argument_names(model)
         size = _side(getattr(self.config, "image_size", None)) or 224
-        with torch.no_grad():
-            was_training = model.training
-            model.eval()
-            self.channels = self(torch.zeros(1, 3, size, size)).shape[1]
-            model.train(was_training)
+        was_training = model.training
+        model.eval()
+        features = self(torch.zeros(1, 3, size, size))
+        self.channels = features.shape[1]
+        self._freeze_unused(features)
+        model.train(was_training)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features (B, channels, h, w)."""
@@ -111,6 +115,13 @@ class HuggingFaceTower(ImageTower):
         height, width = self._grid(pixels, output.shape[1])
         tokens = output[:, output.shape[1] - height * width :]
         return tokens.transpose(1, 2).reshape(len(tokens), -1, height, width)  # type: ignore[no-any-return]
+
+    def _freeze_unused(self, features: Tensor) -> None:
+        # Poolers and the like do not take part: several processes would wait for their gradients for ever.
+        parameters = list(self.model.parameters())
+        gradients = torch.autograd.grad(features.sum(), parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.requires_grad_(gradient is not None)
 
     def _grid(self, pixels: Tensor, count: int) -> tuple[int, int]:
         patch = _side(getattr(self.config, "patch_size", None))
@@ -142,23 +153,31 @@ def build_tower(settings: ModelSettings, described: Mapping[str, Any] | None = N
 
 
 def _named_tower(settings: ModelSettings) -> HuggingFaceTower:
-    from transformers import AutoConfig, AutoImageProcessor, AutoModel
+    from transformers import AutoConfig, AutoModel
 
     name = settings.backbone
     try:
         if settings.pretrained:
-            model = AutoModel.from_pretrained(name, use_safetensors=True)
+            model = AutoModel.from_pretrained(name, use_safetensors=True, dtype=torch.float32)
         else:
-            model = AutoModel.from_config(AutoConfig.from_pretrained(name))  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
+            config = AutoConfig.from_pretrained(name)
+            model = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError, SafetensorError) as error:
         raise BackboneError(f"model.backbone {name!r} cannot be loaded: {str(error).splitlines()[0]}") from None
-    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    return HuggingFaceTower(getattr(model, "vision_model", model), *_statistics(name))
+
+
+def _statistics(name: str) -> tuple[_Triple, _Triple]:
+    """Mean and standard deviation from the image processor's file; the processor itself may need torchvision."""
+    from transformers.image_processing_base import ImageProcessingMixin
+
     try:
-        processor = AutoImageProcessor.from_pretrained(name, use_fast=False)  # type: ignore[no-untyped-call]
-        mean, std = _triple(processor.image_mean), _triple(processor.image_std)
-    except (OSError, ValueError, AttributeError, ImportError):
-        pass  # no processor beside the weights: ImageNet's statistics, the field's default
-    return HuggingFaceTower(getattr(model, "vision_model", model), mean, std)
+        record, _ = ImageProcessingMixin.get_image_processor_dict(name)
+        if record.get("do_normalize") is False:
+            return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+        return _triple(record["image_mean"]), _triple(record["image_std"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return IMAGENET_MEAN, IMAGENET_STD  # nothing beside the weights: the field's default
 
 
 def _described_tower(described: Mapping[str, Any]) -> HuggingFaceTower:
@@ -166,7 +185,7 @@ def _described_tower(described: Mapping[str, Any]) -> HuggingFaceTower:
 
     fields = dict(described["config"])
     config = AutoConfig.for_model(fields.pop("model_type"), **fields)
-    model = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+    model = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     return HuggingFaceTower(
         getattr(model, "vision_model", model), _triple(described["mean"]), _triple(described["std"])
     )
@@ -184,6 +203,6 @@ def _side(value: Any) -> int | None:
     return int(value) if value else None
 
 
-def _triple(values: Any) -> tuple[float, float, float]:
+def _triple(values: Any) -> _Triple:
     first, second, third = (float(value) for value in values)
     return first, second, third

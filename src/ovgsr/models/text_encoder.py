@@ -150,8 +150,8 @@ class CachedTextEncoder:
                 self._model.encode(list(texts[start : start + _BATCH])).float().cpu()
                 for start in range(0, len(texts), _BATCH)
             ]
-        # Cloned outside: tensors made in inference mode could not take part in training.
-        return torch.nn.functional.normalize(torch.cat(parts), dim=-1).clone()
+        # Joined outside: tensors made in inference mode could not take part in training.
+        return torch.nn.functional.normalize(torch.cat(parts), dim=-1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,7 +243,7 @@ def _light(image: Image.Image, rng: random.Random) -> Image.Image:
 
 
 def render(scene: Scene, rng: random.Random) -> RenderedScene:
-    """Draw a scene. The same scene and generator state give the same bytes everywhere."""
+    """Draw a scene. The same scene and generator state give the same bytes with the same version of Pillow."""
     background, horizon = draw_place(scene.place, rng, CANVAS)
     camera = fit(scene.elements, rng, CANVAS, horizon)
     canvas = Canvas(background, camera)

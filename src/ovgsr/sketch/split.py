@@ -1,5 +1,7 @@
 """Which verbs of SketchSWiG are seen, rare, unseen in training, and how many pictures each gets."""
 
+from ovgsr.errors import OvgsrError
+
 # fmt: off
 SEEN: tuple[str, ...] = (
     "throwing", "kicking", "juggling", "carrying", "giving", "eating", "drinking", "singing", "pushing", "chasing",

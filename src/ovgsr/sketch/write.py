@@ -21,7 +21,7 @@ from ovgsr.sketch.fillers import sketch_nouns, unseen_synsets
 from ovgsr.sketch.render import RenderedScene, render
 from ovgsr.sketch.sampling import sample_scene
 from ovgsr.sketch.scene import Scene
-from ovgsr.sketch.split import DEV_UNSEEN, RARE, SEEN, SPLIT_VERBS, UNSEEN, train_counts
+from ovgsr.sketch.split import DEV_UNSEEN, RARE, SEEN, SPLIT_VERBS, UNSEEN, SketchError, train_counts
 from ovgsr.sketch.things import UNSEEN_NOUNS
 
 IMAGES = "images_512"
@@ -37,7 +37,8 @@ from the drawing instructions and imitate the disagreement of human annotators. 
 images_512/ holds the pictures, SWiG_jsons/ the records and the space of verbs and nouns. The file
 SWiG_jsons/open_vocabulary_split.json says which verbs are seen, rare and unseen in training and which nouns fill
 no role in a training picture. sketch_swig.json holds the settings the set was made with; the same settings make
-the same files, byte for byte.
+the same files, byte for byte, with the same version of Pillow. Another version of Pillow gives the same records, but
+may draw a few pixels a shade lighter or darker.
 
 Noun ids, words and hypernym links are facts from WordNet 3.0 (Princeton University). Verb and role names are those
 of imSitu / SWiG. Everything else, pictures and texts, is under the Apache License 2.0.
@@ -166,13 +167,13 @@ def _open_folder(out: Path, plan: Plan) -> None:
     if plan_path.exists():
         found = json.loads(plan_path.read_text(encoding="utf-8"))
         if found != wanted:
-            raise FileExistsError(
+            raise SketchError(
                 f"{plan_path} says that this folder holds a SketchSWiG with other settings ({found}, wanted {wanted}); "
                 "choose another folder or delete this one."
             )
         return
     if out.exists() and (not out.is_dir() or any(p.name != f".{PLAN_FILE}.part" for p in out.iterdir())):
-        raise FileExistsError(f"{out} exists and holds something that is no SketchSWiG; choose a new or empty folder.")
+        raise SketchError(f"{out} exists and holds something that is no SketchSWiG; choose a new or empty folder.")
     out.mkdir(parents=True, exist_ok=True)
     _write_atomically(plan_path, _as_json(wanted, indent=2))
 
@@ -220,11 +221,10 @@ def write_sketch_swig(
         workers: processes that draw.
 
     Raises:
-        FileExistsError: the folder holds something else.
-        ValueError: too few training pictures, or a negative count.
+        SketchError: the folder holds something else, there are too few training pictures, or a count is negative.
     """
     if min(dev_per_verb, test_per_verb) < 0 or workers < 1:
-        raise ValueError("dev_per_verb and test_per_verb must not be negative and workers must be at least 1.")
+        raise SketchError("dev_per_verb and test_per_verb must not be negative and workers must be at least 1.")
     plan = Plan(seed, train, dev_per_verb, test_per_verb)
     chunks = plan.chunks()
     total = sum(chunk.amount for chunk in chunks)

@@ -74,9 +74,9 @@ class Trainer:
         self.task, self.optimizer, self.loader = self.engine.prepare(self.task, self.optimizer, self.parts.loader)
         if config.optim.ema:
             self.averaged = averaged_model(self._student(), config.optim.ema)
-        self._writer = self._open_tensorboard() if self.engine.is_main else None
         if resume:
             self._load_state()
+        self._writer = self._open_tensorboard() if self.engine.is_main else None
 
     def fit(self) -> StudentCheckpoint:
         """Trains to the last step, calibrates on dev, writes ``student/`` and returns the checkpoint."""
@@ -93,8 +93,8 @@ class Trainer:
     def _train_epoch(self) -> None:
         parts, settings, progress = self.parts, self.config.train, self.progress
         share = settings.batch_size * self.engine.processes
-        parts.sampler.set_epoch(progress.epoch, skip=progress.batches * share)
-        parts.dataset.set_epoch(progress.epoch)
+        parts.sampler.begin(progress.epoch, skip=progress.batches * share)
+        self.loader.set_epoch(progress.epoch)  # the prepared loader hands its own count of epochs to the data set
         text = parts.text.to(self.engine.device)
         counts = parts.verb_counts.to(self.engine.device)
         self.task.train()
@@ -214,8 +214,10 @@ class Trainer:
 
     def _load_state(self) -> None:
         loaded = self.run.load_state()
-        if loaded is None:
-            return  # killed before its first state: from the start
+        if loaded is None:  # killed before its first state: from the start
+            if self.engine.is_main:
+                self.run.cut_log(0, 0)
+            return
         tensors, numbers = loaded
         self._student().load_state_dict(_under("model.", tensors))
         if self.averaged is not None:
@@ -230,14 +232,15 @@ class Trainer:
             group["lr"] = base * scale(numbers["schedule"])
         self.engine.load_scaler_state(numbers["scaler"])
         if self.engine.is_main:
-            self.run.cut_log(self.progress.step)
+            self.run.cut_log(self.progress.step, self.progress.epoch)
 
     def _open_tensorboard(self) -> Any:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise MissingExtraError("training needs the extra 'train': pip install 'ovgsr[train]'") from None
-        return SummaryWriter(str(self.run.path / "tensorboard"))
+        resumed_after = self.progress.step + 1 if self.progress.step else None
+        return SummaryWriter(str(self.run.path / "tensorboard"), purge_step=resumed_after)
 
     def _plot(self, record: dict[str, Any], kind: str) -> None:
         if self._writer is not None:

@@ -15,7 +15,7 @@ def parameter_groups(model: nn.Module, settings: OptimSettings) -> list[dict[str
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = (name.startswith("tower."), parameter.ndim >= 2)
+            key = ("tower" in name.split("."), parameter.ndim >= 2)
             groups.setdefault(key, []).append(parameter)
     return [
         {

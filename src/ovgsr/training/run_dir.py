@@ -1,6 +1,6 @@
 """What a run leaves: a folder that explains itself, and the state to resume it exactly.
 
-``config.yaml``, ``vocabulary.json`` (the words training met), ``environment.json`` (versions, git revision),
+``config.json``, ``vocabulary.json`` (the words training met), ``environment.json`` (versions, git revision),
 ``metrics.jsonl``, ``tensorboard/``, ``resume/`` (weights, averaged weights, optimiser: safetensors and JSON, never
 pickle) and ``student/`` (the finished checkpoint).
 """
@@ -74,16 +74,20 @@ class RunDir:
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
-    def cut_log(self, step: int) -> None:
-        """Drops the lines after ``step``: a resumed run writes them again."""
+    def cut_log(self, step: int, epoch: int) -> None:
+        """Drops the lines after ``step`` or ``epoch``: a run resumed from there writes them again.
+
+        Dev scores carry the number of the epoch that follows, so those of an epoch that is not over go as well.
+        """
         if not self.metrics.exists():
             return
         kept = []
         for line in self.metrics.read_text(encoding="utf-8").splitlines():
             try:
-                if json.loads(line)["step"] <= step:
+                record = json.loads(line)
+                if record["step"] <= step and record["epoch"] <= epoch:
                     kept.append(line)
-            except (json.JSONDecodeError, KeyError):
+            except (json.JSONDecodeError, KeyError, TypeError):
                 continue  # the last line of a killed run may be half a line
         write_text_atomically(self.metrics, "".join(line + "\n" for line in kept))
 

@@ -37,7 +37,11 @@ def sampled_verb_counts(verb_of_picture: Sequence[int], verbs: int, factors: np.
 
 
 class EpochSampler(torch.utils.data.Sampler[int]):
-    """Yields an epoch's order; ``set_epoch`` chooses the epoch, ``skip`` how many pictures of it were already seen."""
+    """Yields an epoch's order; ``begin`` chooses the epoch, and how many pictures of it were already seen.
+
+    It is not called ``set_epoch`` because accelerate's loader would call that with a count of its own, which knows of
+    no resumed run.
+    """
 
     def __init__(self, factors: np.ndarray, seed: int) -> None:
         self.factors = factors
@@ -45,7 +49,7 @@ class EpochSampler(torch.utils.data.Sampler[int]):
         self.epoch = 0
         self.skip = 0
 
-    def set_epoch(self, epoch: int, skip: int = 0) -> None:
+    def begin(self, epoch: int, skip: int = 0) -> None:
         """Chooses the epoch and how many of its pictures to leave out."""
         self.epoch, self.skip = epoch, skip
 
