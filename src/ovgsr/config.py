@@ -153,8 +153,10 @@ def load_config(path: Path | str | None, overrides: Sequence[str] = ()) -> Confi
                 raise ConfigError(f"the override {override!r} is not of the form section.key=value")
         layers.append(OmegaConf.from_dotlist(list(overrides)))
         plain = OmegaConf.to_container(OmegaConf.merge(*layers), resolve=True)
-    except (OmegaConfBaseException, YAMLError) as error:
-        raise ConfigError(f"{source}: not a readable recipe: {str(error).splitlines()[0]}") from None
+    except ConfigError:
+        raise
+    except (OmegaConfBaseException, YAMLError, OSError, UnicodeDecodeError, TypeError) as error:
+        raise ConfigError(f"{source}: not a readable recipe: {' '.join(str(error).split())}") from None
     if not isinstance(plain, dict):
         raise ConfigError(f"{source}: a recipe is a map of sections, this is a {type(plain).__name__}")
     return validate_config(plain, source)

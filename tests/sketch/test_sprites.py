@@ -15,7 +15,7 @@ from ovgsr.sketch.things import SYNSET_FORM, UNSEEN_NOUNS, Thing, named, nouns, 
 from ovgsr.vocabulary import swig_nouns
 
 # Changes only when a drawing or the rasteriser changes; then look at the new sprites and renew it.
-ATLAS_SHA256 = "3810d69f85185c3399e9f0485dbd7151ee81d1dd179a5c8ea9c2ef200578febe"
+ATLAS_SHA256 = "1777337b3b1b0ecde66226bb61d1e7e80effa193ef7bc99a63fd4ae5b391d871"
 PLACES_SHA256 = "00795719bfb411c88b07c9d46f875b8b6d0586a354a6a90a546184360ce82a8a"
 
 DRAWABLE = [thing for thing in things().values() if thing.category != "place"]

@@ -32,7 +32,7 @@ from ovgsr.tensors import TextEmbeddings
 from ovgsr.vocabulary import Vocabulary, VocabularyError
 
 FORMAT = "ovgsr-student-1"
-WEIGHTS, CONFIG, VOCABULARY = "model.safetensors", "config.json", "vocabulary.json"
+WEIGHTS, CONFIG, VOCABULARY, CARD = "model.safetensors", "config.json", "vocabulary.json", "README.md"
 
 
 class CheckpointError(OvgsrError):
@@ -125,6 +125,7 @@ class StudentCheckpoint(ModelHubMixin):
         }
         vocabulary = json.dumps(self.vocabulary.to_json(), ensure_ascii=False, indent=1)
         write_text_atomically(save_directory / VOCABULARY, vocabulary)
+        write_text_atomically(save_directory / CARD, model_card(self))
         write_text_atomically(save_directory / CONFIG, json.dumps(config, indent=2))
 
     @classmethod
@@ -138,7 +139,7 @@ class StudentCheckpoint(ModelHubMixin):
         local_files_only: bool = False,
         revision: str | None = None,
         **_: Any,
-    ) -> Self:
+    ) -> StudentCheckpoint:
         """A checkpoint from a folder, or from a model on the Hugging Face hub.
 
         Raises CheckpointError naming the file at fault and the remedy.
@@ -221,9 +222,12 @@ def open_checkpoint(config_file: Path, vocabulary_file: Path, weights_file: Path
             calibration=Calibration(float(config["calibration"]["unseen_offset"])),
             provenance=Provenance(**config["provenance"]),
         )
-    except (KeyError, TypeError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{config_file}: a field is missing or of the wrong kind: {reason}") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = _reason(error)
+        raise CheckpointError(
+            f"{config_file}: a field is missing or of the wrong kind: {reason}; take the file from the same checkpoint "
+            "as the weights"
+        ) from None
     _load_weights(model, weights_file, str(config.get("weights_sha256", "")))
     model.eval()
     return checkpoint
@@ -247,6 +251,69 @@ def _load_weights(model: SituationTransformer, file: Path, digest: str) -> None:
             f"another shape (first: {min([*missing, *extra, *wrong])!r}); take both files from one checkpoint"
         )
     model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in weights.items()})
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(str(part) for part in ('model', *first['loc']))}: {first['msg']}"
+    return str(error).splitlines()[0]
+
+
+def model_card(checkpoint: StudentCheckpoint) -> str:
+    """The checkpoint's README.md in the Hugging Face hub's format: what it is, its data, its use and its licence."""
+    provenance, vocabulary = checkpoint.provenance, checkpoint.vocabulary
+    backbone = checkpoint.settings.backbone
+    notice = f"\n**{provenance.notice}**\n" if provenance.notice else ""
+    details = "".join(f"- {name.replace('_', ' ')}: {value}\n" for name, value in provenance.details.items())
+    return _CARD.format(
+        notice=notice,
+        dataset=provenance.dataset or "not recorded",
+        recipe=provenance.recipe or "not recorded",
+        details=details,
+        backbone="a small residual network trained from scratch" if backbone == "sketch" else f"`{backbone}`",
+        text_encoder=checkpoint.settings.text_encoder,
+        verbs=len(vocabulary.verbs),
+        nouns=len(vocabulary.nouns),
+    )
+
+
+_CARD = """---
+library_name: ovgsr
+license: apache-2.0
+tags:
+- situation-recognition
+- grounded-situation-recognition
+- open-vocabulary
+---
+
+# Grounded situation recognition
+
+Says what is going on in a picture (a verb), who and what takes part (a noun for each role of the verb's frame) and
+where (a box). Verbs and nouns are an argument of the call: words outside the training vocabulary can be offered too.
+{notice}
+## Use
+
+```python
+from ovgsr.recognizers.student import SituationRecognizer
+
+recognizer = SituationRecognizer.from_pretrained("path/to/this/folder")
+print(recognizer("picture.jpg").best)
+```
+
+## Training
+
+- data: {dataset}
+- vocabulary: {verbs} verbs and {nouns} nouns (`vocabulary.json`)
+- recipe: {recipe}
+- image encoder: {backbone}
+- text encoder: {text_encoder}
+{details}
+## Licence
+
+The weights are under the Apache License 2.0. Where the image encoder was pretrained, or the data set has terms of its
+own, those apply as well.
+"""
 
 
 def _read_json(file: Path) -> dict[str, Any]:

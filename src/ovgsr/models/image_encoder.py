@@ -101,9 +101,10 @@ class HuggingFaceTower(ImageTower):
         size = _side(getattr(self.config, "image_size", None)) or 224
         was_training = model.training
         model.eval()
-        features = self(torch.zeros(1, 3, size, size))
+        with torch.enable_grad():
+            features = self(torch.zeros(1, 3, size, size))
+            self._freeze_unused(features)
         self.channels = features.shape[1]
-        self._freeze_unused(features)
         model.train(was_training)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -118,10 +119,11 @@ class HuggingFaceTower(ImageTower):
 
     def _freeze_unused(self, features: Tensor) -> None:
         # Poolers and the like do not take part: several processes would wait for their gradients for ever.
-        parameters = list(self.model.parameters())
-        gradients = torch.autograd.grad(features.sum(), parameters, allow_unused=True)
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        gradients: Any = torch.autograd.grad(features.sum(), parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.requires_grad_(gradient is not None)
+            if gradient is None:
+                parameter.requires_grad_(False)
 
     def _grid(self, pixels: Tensor, count: int) -> tuple[int, int]:
         patch = _side(getattr(self.config, "patch_size", None))
@@ -163,7 +165,10 @@ def _named_tower(settings: ModelSettings) -> HuggingFaceTower:
             config = AutoConfig.from_pretrained(name)
             model = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, SafetensorError) as error:
-        raise BackboneError(f"model.backbone {name!r} cannot be loaded: {str(error).splitlines()[0]}") from None
+        raise BackboneError(
+            f"model.backbone {name!r} cannot be loaded: {str(error).splitlines()[0]} Name a folder, or a model of the "
+            "Hugging Face hub, with safetensors weights"
+        ) from None
     return HuggingFaceTower(getattr(model, "vision_model", model), *_statistics(name))
 
 

@@ -107,6 +107,8 @@ class SituationRecognizer:
         ``frames_of`` names one verb a picture whose frame is filled besides the ``top_k`` best, as an evaluation needs.
         ``calibrated`` uses the checkpoint's constant for verbs outside its training.
         """
+        if not images:
+            return []
         pixels = torch.stack([self.checkpoint.preprocess(image) for image in images])
         sizes_wh = torch.tensor([image.size for image in images], dtype=torch.float32)
         names = file_names or [""] * len(images)
