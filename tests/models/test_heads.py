@@ -19,6 +19,7 @@ def test_text_similarity_is_a_scaled_cosine_of_centred_words() -> None:
     for picture in range(3):
         for word in range(5):
             a, b = projected[picture], words[word] - head.centre
+            a, b = a.detach(), b.detach()
             cosine = float(a @ b) / (float(a.norm()) * float(b.norm()))
             assert math.isclose(logits[picture, word].item(), 15 * cosine, abs_tol=1e-4)
 

@@ -111,5 +111,5 @@ def _of_model(
         found = list(predict_annotated(recognizer, images, image_folder(data), vocabulary, progress=progress))
     if save is not None:
         write_predictions(save, found)
-    offset = recognizer.checkpoint.calibration.unseen_offset or None
+    offset = recognizer.checkpoint.calibration.unseen_offset or None if chosen is not None else None
     return evaluate_predictions(found, images, chosen, fold, profiles, offset=offset)

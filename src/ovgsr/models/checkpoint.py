@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -172,6 +173,8 @@ class StudentCheckpoint(ModelHubMixin):
                 if not local.is_file():
                     raise CheckpointError(f"{model_id}: no {name}; a checkpoint is a folder written by save_pretrained")
                 return local
+            if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model_id):
+                raise CheckpointError(f"{model_id}: no such folder; give a checkpoint's folder or a hub id, owner/name")
             try:
                 return Path(
                     hf_hub_download(

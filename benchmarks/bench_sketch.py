@@ -1,0 +1,31 @@
+"""How fast SketchSWiG is drawn, and how much of that is the JPEG: pictures a second on one core.
+
+python benchmarks/bench_sketch.py [pictures]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from ovgsr.sketch.split import SEEN
+from ovgsr.sketch.write import draw_picture, jpeg_bytes
+
+
+def main() -> None:
+    """Draws, then encodes, and prints both rates."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    draw_picture(0, "train", SEEN[0], 0)  # the sprites are rasterised once
+    started = time.process_time()
+    drawn = [draw_picture(0, "train", SEEN[index % len(SEEN)], index) for index in range(count)]
+    drawing = time.process_time() - started
+    started = time.process_time()
+    size = sum(len(jpeg_bytes(rendered.image)) for _, rendered, _ in drawn)
+    encoding = time.process_time() - started
+    print(f"drawing and annotating {count / drawing:7.0f} pictures/s")
+    print(f"JPEG                   {count / encoding:7.0f} pictures/s, {size / count:.0f} bytes a picture")
+    print(f"both                   {count / (drawing + encoding):7.0f} pictures/s")
+
+
+if __name__ == "__main__":
+    main()
