@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -37,11 +38,10 @@ def test_texts_of_a_few_entries() -> None:
     assert jumping.definition.rstrip(".") in jumping.text
     assert jumping.text == jumping.text.strip()
     man = swig.noun("n10287213")
-    assert (man.gloss, man.text) == ("man", "man, a kind of adult")
-    texts = [noun.text for noun in swig.nouns]
-    glosses = [noun.gloss for noun in swig.nouns]
-    twins = len(texts) - len(set(texts))
-    assert twins < (len(glosses) - len(set(glosses))) / 5, "the hypernym tells most homonyms apart"
+    assert (man.gloss, man.text) == ("man", "man, a kind of male")
+    texts, glosses = ([getattr(noun, name) for noun in swig.nouns] for name in ("text", "gloss"))
+    assert sum(count for count in Counter(glosses).values() if count > 1) == 3010
+    assert sum(count for count in Counter(texts).values() if count > 1) == 236, "the hypernym tells most apart"
     assert "\t" not in "".join(texts)
 
 

@@ -69,20 +69,23 @@ class SketchTower(ImageTower):
 
     mean, std = SKETCH_MEAN, SKETCH_STD
 
-    def __init__(self, stem: int = 48, channels: int = 96) -> None:
+    def __init__(self, stem: int = 64, channels: int = 128, blocks: int = 2) -> None:
         super().__init__()
-        self.channels = channels
+        self.stem, self.channels, self.blocks = stem, channels, blocks
         self.layers = nn.Sequential(
             _reduce(3, stem, 8, 4, 2),
-            _Residual(stem),
+            *(_Residual(stem) for _ in range(blocks)),
             _reduce(stem, channels, 3, 2, 1),
-            _Residual(channels),
-            _Residual(channels),
+            *(_Residual(channels) for _ in range(blocks)),
         )
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features (B, channels, H / 8, W / 8)."""
         return self.layers(pixels.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+
+    def describe(self) -> dict[str, Any]:
+        """Its sizes, so that a checkpoint outlives a change of the defaults."""
+        return {"stem": self.stem, "channels": self.channels, "blocks": self.blocks}
 
 
 class HuggingFaceTower(ImageTower):
@@ -150,7 +153,7 @@ def build_tower(settings: ModelSettings, described: Mapping[str, Any] | None = N
     Raises BackboneError where a Hugging Face model cannot be found or holds no safetensors weights.
     """
     if settings.backbone == "sketch":
-        return SketchTower()
+        return SketchTower(**(described or {}))
     return _described_tower(described) if described else _named_tower(settings)
 
 

@@ -1,0 +1,90 @@
+"""``ovgsr predict`` on real files: what it writes, and every kind of picture that must work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.cli.conftest import Command
+
+from ovgsr.cli.predict import find_pictures, output_names
+
+ORANGE = (240, 120, 20)
+
+
+def _rotated(path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    Image.new("RGB", (40, 20), ORANGE).save(path, exif=exif)
+
+
+def _animated(path: Path) -> None:
+    frames = [Image.new("RGB", (20, 20), (shade, 0, 0)) for shade in (10, 200)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+PICTURES: dict[str, Callable[[Path], None]] = {
+    "one_pixel.png": lambda path: Image.new("RGB", (1, 1), ORANGE).save(path),
+    "forty_megapixels.jpg": lambda path: Image.new("RGB", (8000, 5000), ORANGE).save(path, quality=30),
+    "cmyk.jpg": lambda path: Image.new("CMYK", (30, 20), (0, 128, 0, 0)).save(path),
+    "sixteen_bit.png": lambda path: Image.fromarray(np.full((20, 30), 30000, np.uint16)).save(path),
+    "palette.gif": lambda path: Image.new("RGB", (30, 20), ORANGE).quantize(4).save(path),
+    "transparent.png": lambda path: Image.new("RGBA", (30, 20), (*ORANGE, 90)).save(path),
+    "turned.jpg": _rotated,
+    "animated.gif": _animated,
+}
+
+
+def test_every_kind_of_picture(ovgsr: Command, trained_run: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name, make in PICTURES.items():
+        make(folder / name)
+    result = ovgsr("predict", folder, "--model", trained_run / "student", "--out", out)
+    assert result.returncode == 0, result.stderr
+    for name in PICTURES:
+        record = json.loads((out / name).with_suffix(".json").read_text())
+        assert record["caption"]
+        assert sum(verb["score"] for verb in record["verbs"]) == pytest.approx(1, abs=1e-3)
+        with Image.open((out / name).with_suffix(".png")) as drawn:
+            assert drawn.width >= 640
+    turned = json.loads((out / "turned.json").read_text())
+    assert (turned["width"], turned["height"]) == (20, 40)  # as a person sees it
+
+
+def test_own_words(ovgsr: Command, sketch_root: Path, trained_run: Path, tmp_path: Path) -> None:
+    picture = min((sketch_root / "images_512").glob("*.jpg"))
+    arguments = ["--verbs", "feeding,yodeling,flying a kite", "--nouns", "dog,gizmo", "--top-k", 3]
+    result = ovgsr("predict", picture, "--model", trained_run / "student", "--out", tmp_path, *arguments)
+    assert result.returncode == 0, result.stderr
+    record = json.loads((tmp_path / picture.stem).with_suffix(".json").read_text())
+    assert {verb["verb"] for verb in record["verbs"]} == {"feeding", "yodeling", "flying a kite"}
+    assert set(record["frames_borrowed_from"]) == {"yodeling", "flying a kite"}  # no frame of their own in SWiG
+    assert list(record["frames"]["feeding"]) == ["agent", "food", "source", "eater", "place"]
+    words = {answer["words"] for frame in record["frames"].values() for answer in frame.values()}
+    assert words <= {"dog", "gizmo", "nothing"}
+    assert record["notices"]  # a student of drawn pictures says so
+    assert "drawn pictures only" in result.stderr
+
+
+def test_done_pictures_are_left_out_on_request(
+    ovgsr: Command, sketch_root: Path, trained_run: Path, tmp_path: Path
+) -> None:
+    pictures = sorted((sketch_root / "images_512").glob("*.jpg"))[:2]
+    model = ["--model", trained_run / "student", "--out", tmp_path, "--no-draw", "--skip-done"]
+    assert "1 of 1 pictures" in ovgsr("predict", pictures[0], *model).stdout
+    assert "1 of 1 pictures" in ovgsr("predict", *pictures, *model).stdout
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_pictures_are_found_in_folders_and_named_apart(tmp_path: Path) -> None:
+    for name in ("a/x.jpg", "b/x.PNG", "b/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_pictures([tmp_path])
+    assert [file.relative_to(tmp_path).as_posix() for file in found] == ["a/x.jpg", "b/x.PNG"]
+    assert [target.name for _, target in output_names(found, tmp_path)] == ["x", "x_2"]

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from ovgsr.config import LossSettings, OptimSettings
+from ovgsr.models.situation_transformer import SituationTransformer
+from ovgsr.training.averaging import averaged_model
+from ovgsr.training.optim import build_optimizer, build_schedule, parameter_groups, rate_at
+from ovgsr.training.tasks import SupervisedTask
+
+SETTINGS = OptimSettings(learning_rate=0.1, warmup=0.2, final_scale=0.1)
+
+RATES = [
+    # step of 10, share of the peak: two steps up, then a cosine from 1 to 0.1 over eight
+    (0, 0.5),
+    (1, 1.0),
+    (2, 1.0),
+    (4, 0.1 + 0.9 * (1 + math.cos(math.pi / 4)) / 2),
+    (6, 0.55),
+    (10, 0.1),
+    (99, 0.1),  # past the end it stays
+]
+
+
+@pytest.mark.parametrize(("step", "share"), RATES)
+def test_the_rate_by_hand(step: int, share: float) -> None:
+    assert rate_at(step, 10, SETTINGS) == pytest.approx(share)
+
+
+def test_the_rate_of_tiny_runs_is_no_division_by_zero() -> None:
+    assert rate_at(0, 1, SETTINGS) == 1.0
+    assert rate_at(0, 100, OptimSettings(warmup=0)) == 1.0
+
+
+def test_the_schedule_drives_every_group() -> None:
+    settings = SETTINGS.model_copy(update={"backbone_scale": 0.25})
+    model = nn.ModuleDict({"tower": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
+    optimizer = build_optimizer(model, settings)
+    schedule = build_schedule(optimizer, 10, settings)
+    rates = []
+    for _ in range(3):
+        rates.append(sorted({group["lr"] for group in optimizer.param_groups}))
+        optimizer.step()
+        schedule.step()
+    assert rates == [pytest.approx([0.0125, 0.05]), pytest.approx([0.025, 0.1]), pytest.approx([0.025, 0.1])]
+
+
+def test_the_backbone_and_the_undecayed_have_groups_of_their_own(
+    make_student: Callable[..., SituationTransformer],
+) -> None:
+    settings = OptimSettings(learning_rate=0.1, backbone_scale=0.25, weight_decay=0.03)
+    task = SupervisedTask(make_student(), LossSettings())  # what a run hands to the optimiser
+    found = {}
+    for group in parameter_groups(task, settings):
+        for parameter in group["params"]:  # type: ignore[attr-defined]
+            found[id(parameter)] = (group["lr"], group["weight_decay"])
+    named = {name: found.pop(id(parameter)) for name, parameter in task.named_parameters()}
+    assert not found, "every parameter once"
+    assert named["model.tower.layers.0.0.weight"] == (0.025, 0.03)
+    assert named["model.tower.layers.0.1.weight"] == (0.025, 0.0)  # batch norm
+    assert named["model.merge.weight"] == (0.1, 0.03)
+    assert named["model.merge.bias"] == (0.1, 0.0)
+    assert named["model.verb_scores.log_scale"] == (0.1, 0.0)
+    assert named["model.encoder.norm.weight"] == (0.1, 0.0)
+
+
+def test_a_frozen_backbone_is_left_out(make_student: Callable[..., SituationTransformer]) -> None:
+    student = make_student(freeze_backbone=True)
+    groups = parameter_groups(student, OptimSettings())
+    trained = {id(parameter) for group in groups for parameter in group["params"]}  # type: ignore[attr-defined]
+    assert trained.isdisjoint(id(parameter) for parameter in student.tower.parameters())
+    assert trained == {id(parameter) for parameter in student.parameters() if parameter.requires_grad}
+
+
+def test_averaged_weights_forget_their_start() -> None:
+    model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
+    averaged = averaged_model(model, decay=0.5)
+    weight, expected = model[0].weight, 0.0
+    for step, value in enumerate([8.0, 4.0, 2.0, 1.0]):
+        with torch.no_grad():
+            weight.fill_(value)
+        averaged.update_parameters(model)
+        # the first is copied; then decays of 2/11, 3/12, 4/13, all under 0.5
+        decay = min(0.5, (1 + step) / (10 + step)) if step else 0.0
+        expected = decay * expected + (1 - decay) * value
+    assert averaged.module[0].weight.item() == pytest.approx(expected)
+    assert averaged.module[1].num_batches_tracked.dtype == torch.long
