@@ -34,6 +34,11 @@ def test_values_may_refer_to_one_another(tmp_path: Path) -> None:
     assert load_config(path, ["data.image_size=32"]).name == "size32"
 
 
+def test_yaml_reads_no_as_false_and_precision_knows_it(tmp_path: Path) -> None:
+    assert load_config(None, ["train.precision=no"]).train.precision == "no"
+    assert load_config(_recipe(tmp_path, "train:\n  precision: no\n")).train.precision == "no"
+
+
 def test_a_dumped_config_reads_back() -> None:
     config = load_config(None, ["optim.ema=0.5", "train.max_steps=3", "evaluation.profiles=[coformer]"])
     assert validate_config(config.model_dump(mode="json"), "a run") == config

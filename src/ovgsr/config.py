@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ovgsr.errors import OvgsrError
 
@@ -107,6 +107,11 @@ class TrainSettings(Section):
     checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints; the end of an epoch is one")
     log_every: int = Field(20, ge=1, description="steps between lines of the metrics file")
     threads: int | None = Field(None, ge=1, description="CPU threads; default: all")
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _yaml_reads_no_as_false(cls, value: Any) -> Any:
+        return "no" if value is False else value
 
 
 class EvaluationSettings(Section):

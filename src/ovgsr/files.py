@@ -21,10 +21,15 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Writes bytes through :func:`write_atomically`."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    write_atomically(path, write)
+
+
 def write_text_atomically(path: Path, text: str) -> None:
     """Writes UTF-8 text through :func:`write_atomically`."""
-    write_atomically(path, lambda temporary: _write_text(temporary, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_bytes_atomically(path, text.encode("utf-8"))

@@ -18,7 +18,7 @@ from typing import Literal
 import jinja2
 from PIL import Image, features
 
-from ovgsr.files import write_atomically
+from ovgsr.files import write_bytes_atomically
 
 Cell = str | int | float | None
 Point = tuple[float, float]
@@ -96,12 +96,7 @@ class Report:
 
 def write_report(path: Path, report: Report) -> None:
     """Writes the page as UTF-8, atomically; the folder is made where it is missing."""
-    page = render_report(report).encode("utf-8", errors="replace")
-
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(page)
-
-    write_atomically(path, write)
+    write_bytes_atomically(path, render_report(report).encode("utf-8", errors="replace"))
 
 
 def render_report(report: Report) -> str:

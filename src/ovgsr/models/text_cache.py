@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from ovgsr.files import write_atomically
+from ovgsr.files import write_bytes_atomically
 
 _KEY_BYTES = 32
 _MERGE_ABOVE = 32
@@ -66,7 +66,7 @@ class EmbeddingCache:
         content = save({"keys": packed, "embeddings": embeddings.contiguous()}, {"encoder": self._fingerprint})
         path = self._folder / f"{hashlib.sha256(content).hexdigest()}.safetensors"
         if not path.exists():
-            write_atomically(path, lambda temporary: _write_bytes(temporary, content))
+            write_bytes_atomically(path, content)
         self._read.add(path.name)
         return path
 
@@ -111,7 +111,3 @@ class EmbeddingCache:
         for path in known:
             if path != merged:
                 path.unlink(missing_ok=True)
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)

@@ -153,6 +153,8 @@ class SituationRecognizer:
     ) -> Iterator[Situation]:
         """Situations of ``chosen`` (B, K) verbs, picture by picture."""
         count = chosen.shape[1]
+        if not count:
+            return iter(())
         repeated = Encoded(repeat_pictures(encoded.tokens, count), repeat_pictures(encoded.scene, count), encoded.grid)
         scores = [round(score, 6) for score in log_probabilities.gather(1, chosen).exp().flatten().tolist()]
         verbs = chosen.flatten()

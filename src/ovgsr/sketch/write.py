@@ -15,6 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ovgsr.files import write_bytes_atomically
 from ovgsr.sketch.annotate import Record, annotate
 from ovgsr.sketch.definitions import definitions
 from ovgsr.sketch.fillers import sketch_nouns, unseen_synsets
@@ -101,12 +102,6 @@ def draw_picture(seed: int, split: str, verb: str, index: int) -> tuple[Scene, R
     return scene, rendered, annotate(scene, rendered, rng, allow_unseen=not training)
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
 def _as_json(value: object, indent: int | None = None) -> bytes:
     return (json.dumps(value, ensure_ascii=False, indent=indent) + "\n").encode("utf-8")
 
@@ -117,10 +112,10 @@ def _write_chunk(out: Path, chunk: Chunk) -> Iterator[int]:
     for index in range(chunk.amount):
         _, rendered, record = draw_picture(chunk.seed, chunk.split, chunk.verb, index)
         file_name = f"{chunk.verb}_{chunk.first + index}.jpg"
-        _write_atomically(out / IMAGES / file_name, jpeg_bytes(rendered.image))
+        write_bytes_atomically(out / IMAGES / file_name, jpeg_bytes(rendered.image))
         records[file_name] = record
         yield index
-    _write_atomically(out / UNFINISHED / chunk.name, _as_json(records))
+    write_bytes_atomically(out / UNFINISHED / chunk.name, _as_json(records))
 
 
 def _write_whole_chunk(out: Path, chunk: Chunk) -> int:
@@ -172,10 +167,10 @@ def _open_folder(out: Path, plan: Plan) -> None:
                 "choose another folder or delete this one."
             )
         return
-    if out.exists() and (not out.is_dir() or any(p.name != f".{PLAN_FILE}.part" for p in out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(not p.match(f".{PLAN_FILE}.*.part") for p in out.iterdir())):
         raise SketchError(f"{out} exists and holds something that is no SketchSWiG; choose a new or empty folder.")
     out.mkdir(parents=True, exist_ok=True)
-    _write_atomically(plan_path, _as_json(wanted, indent=2))
+    write_bytes_atomically(plan_path, _as_json(wanted, indent=2))
 
 
 def _is_complete(out: Path) -> bool:
@@ -185,15 +180,15 @@ def _is_complete(out: Path) -> bool:
 
 def _finish(out: Path, chunks: list[Chunk]) -> None:
     """Join the records of the chunks into SWiG's files and clear up."""
-    _write_atomically(out / "README.txt", README.encode("utf-8"))
-    _write_atomically(out / TABLES / "imsitu_space.json", _as_json(imsitu_space()))
-    _write_atomically(out / TABLES / "open_vocabulary_split.json", _as_json(open_vocabulary_split(), indent=1))
+    write_bytes_atomically(out / "README.txt", README.encode("utf-8"))
+    write_bytes_atomically(out / TABLES / "imsitu_space.json", _as_json(imsitu_space()))
+    write_bytes_atomically(out / TABLES / "open_vocabulary_split.json", _as_json(open_vocabulary_split(), indent=1))
     for split in SPLITS:
         records: dict[str, object] = {}
         for chunk in chunks:
             if chunk.split == split:
                 records.update(json.loads((out / UNFINISHED / chunk.name).read_text(encoding="utf-8")))
-        _write_atomically(out / TABLES / f"{split}.json", _as_json(records))
+        write_bytes_atomically(out / TABLES / f"{split}.json", _as_json(records))
     for stale in (out / IMAGES).glob(".*.part"):
         stale.unlink()
     shutil.rmtree(out / UNFINISHED)

@@ -116,11 +116,11 @@ class Trainer:
             seen += share
             if not self.engine.steps_now:
                 continue
-            self.schedule.step()
             progress.step += 1
             if self.averaged is not None:
                 self.averaged.update_parameters(self._student())
             self._observe({"loss": loss.detach(), **report}, norm, seen / (time.monotonic() - started))
+            self.schedule.step()
             if progress.step >= self.steps:
                 return
             if progress.step % settings.checkpoint_every == 0:

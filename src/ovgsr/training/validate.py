@@ -46,8 +46,9 @@ def flat_scores(report: EvaluationReport, profile: str) -> dict[str, float]:
         }
     flat["harmonic_mean_verb_top1"] = scores.harmonic_mean_verb_top1
     if report.open_vocabulary is not None:
-        flat["ausuc"] = report.open_vocabulary.ausuc or math.nan
-        flat["unseen_among_unseen"] = report.open_vocabulary.unseen_among_unseen or math.nan
+        told = report.open_vocabulary
+        curve = {"ausuc": told.ausuc, "unseen_among_unseen": told.unseen_among_unseen}
+        flat |= {name: value for name, value in curve.items() if value is not None}
     return {name: round(value, 3) for name, value in flat.items() if not math.isnan(value)}
 
 
