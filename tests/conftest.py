@@ -122,9 +122,7 @@ def make_student() -> Callable[..., SituationTransformer]:
     def make(*, seed: int = 0, verb_classes: int = 3, noun_classes: int = 5, **settings: Any) -> SituationTransformer:
         torch.manual_seed(seed)
         chosen = ModelSettings.model_validate({"width": 16, "heads": 2, **settings})
-        student = build_student(
-            chosen, text_width=TEXT_WIDTH, verb_classes=verb_classes, noun_classes=noun_classes
-        )
+        student = build_student(chosen, text_width=TEXT_WIDTH, verb_classes=verb_classes, noun_classes=noun_classes)
         for scores in (student.verb_scores, student.noun_scores):
             if isinstance(scores, TextSimilarity):  # as in a trained student: the words' common part is not zero
                 scores.centre.copy_(0.1 * random_unit(TEXT_WIDTH, seed=9))

@@ -64,7 +64,9 @@ def test_overlap_against_counted_cells(first: Box, second: Box) -> None:
     """Boxes with whole coordinates, so that areas can be counted cell by cell."""
     a, b = _cells(first), _cells(second)
     union = len(a | b)
-    hull = _cells((min(first[0], second[0]), min(first[1], second[1]), max(first[2], second[2]), max(first[3], second[3])))
+    hull = _cells(
+        (min(first[0], second[0]), min(first[1], second[1]), max(first[2], second[2]), max(first[3], second[3]))
+    )
     one, two = torch.tensor([first]), torch.tensor([second])
     assert area(one).item() == len(a)
     assert paired_iou(one, two).item() == pytest.approx(len(a & b) / union)

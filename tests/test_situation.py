@@ -51,9 +51,18 @@ RECORDS: list[tuple[Any, str]] = [
     ({"verb": "cutting", "roles": []}, "'roles' must map"),
     ({"verb": "cutting", "roles": {"agent": "n1"}}, "role 'agent': the answer must be an object"),
     ({"verb": "cutting", "roles": {"agent": {"noun": 3}}}, "role 'agent': .*text field 'noun'"),
-    ({"verb": "cutting", "roles": {"agent": {"noun": "n1", "box": [1, 2, 3]}}}, "role 'agent': 'box' must be null or four"),
-    ({"verb": "cutting", "roles": {"agent": {"noun": "n1", "box": "abcd"}}}, "role 'agent': 'box' must be null or four"),
-    ({"verb": "cutting", "roles": {"agent": {"noun": "n1", "box": [1, 2, 3, "x"]}}}, "role 'agent': 'box' must be null"),
+    (
+        {"verb": "cutting", "roles": {"agent": {"noun": "n1", "box": [1, 2, 3]}}},
+        "role 'agent': 'box' must be null or four",
+    ),
+    (
+        {"verb": "cutting", "roles": {"agent": {"noun": "n1", "box": "abcd"}}},
+        "role 'agent': 'box' must be null or four",
+    ),
+    (
+        {"verb": "cutting", "roles": {"agent": {"noun": "n1", "box": [1, 2, 3, "x"]}}},
+        "role 'agent': 'box' must be null",
+    ),
     ({"verb": "cutting", "roles": {"agent": {"noun": "n1", "box": [0, 0, 1, float("nan")]}}}, "four finite numbers"),
     ({"verb": "cutting", "roles": {"agent": {"noun": "n1", "score": "high"}}}, r"'agent\.score' must be a number"),
     ({"verb": "cutting", "roles": {}, "score": True}, "'score' must be a number, not True"),

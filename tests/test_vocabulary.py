@@ -49,7 +49,10 @@ VERBS = [
     (Verb("waving"), "someone is waving."),
     (Verb("waving", ("agent", "place")), "someone is waving. it involves agent, place."),
     (Verb("waving", ("agent",), "to move a hand."), "someone is waving. to move a hand. it involves agent."),
-    (Verb("waving", ("agent",), "to move a hand", "An AGENT waves."), "someone is waving. to move a hand. an agent waves."),
+    (
+        Verb("waving", ("agent",), "to move a hand", "An AGENT waves."),
+        "someone is waving. to move a hand. an agent waves.",
+    ),
 ]
 
 
@@ -163,7 +166,14 @@ def test_who_competes_with_whom() -> None:
 
 
 def test_a_split_file() -> None:
-    record = {"format": "ovgsr-split-1", "name": "s", "seen": ["a", "b"], "rare": ["c"], "unseen": ["d"], "dev_unseen": ["e"]}
+    record = {
+        "format": "ovgsr-split-1",
+        "name": "s",
+        "seen": ["a", "b"],
+        "rare": ["c"],
+        "unseen": ["d"],
+        "dev_unseen": ["e"],
+    }
     assert VerbSplit.from_json(record) == SPLIT
     with pytest.raises(VocabularyError, match="'format' must be 'ovgsr-split-1'"):
         VerbSplit.from_json({**record, "format": "x"})

@@ -85,7 +85,14 @@ def test_what_is_known_of_the_weights_comes_back(make_checkpoint: Make, tmp_path
     assert opened.settings == checkpoint.settings
     assert opened.text_fingerprint == "random"
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
-    for fact in ("SketchSWiG", "**Drawn pictures only.**", "sketch_open", "seed: 3", "3 verbs and 4 nouns", "apache-2.0"):
+    for fact in (
+        "SketchSWiG",
+        "**Drawn pictures only.**",
+        "sketch_open",
+        "seed: 3",
+        "3 verbs and 4 nouns",
+        "apache-2.0",
+    ):
         assert fact in card
     assert "from_pretrained(" in card
 
@@ -150,7 +157,7 @@ SPOILED: list[tuple[str, Callable[[Path], None], str]] = [
     (
         "a tensor missing",
         _change_tensors(lambda tensors: tensors.pop("merge.weight")),
-        r"model\.safetensors: does not fit config\.json: 1 tensors missing, 0 unknown, 0 .*'merge\.weight'.*one checkpoint",
+        r"model\.safetensors: does not fit config\.json: 1 tensors missing, 0 unknown, 0 .*'merge\.weight'.*take both",
     ),
     (
         "an unknown tensor",
@@ -165,7 +172,11 @@ SPOILED: list[tuple[str, Callable[[Path], None], str]] = [
     ("no weights", _remove("model.safetensors"), r"student: no model\.safetensors; a checkpoint is a folder"),
     ("no vocabulary", _remove("vocabulary.json"), r"student: no vocabulary\.json"),
     ("no config", _remove("config.json"), r"student: no config\.json"),
-    ("another format", _set("format", value="ovgsr-student-9"), r"config\.json: the field 'format' is 'ovgsr-student-9'"),
+    (
+        "another format",
+        _set("format", value="ovgsr-student-9"),
+        r"config\.json: the field 'format' is 'ovgsr-student-9'",
+    ),
     ("config is no JSON", _write("config.json", b"{oops"), r"config\.json: not readable JSON"),
     ("config is binary", _write("config.json", b"\xff\xfe\x00"), r"config\.json: not readable JSON"),
     ("config is a list", _write("config.json", b"[]"), r"config\.json: must hold a JSON object"),
@@ -173,13 +184,29 @@ SPOILED: list[tuple[str, Callable[[Path], None], str]] = [
     ("vocabulary is another file", _write("vocabulary.json", b"{}"), r"vocabulary\.json: the field 'format'"),
     ("an unknown model setting", _set("model", "widht", value=3), r"config\.json: .*model\.widht"),
     ("a setting of the wrong kind", _set("model", "width", value="wide"), r"config\.json: .*model\.width"),
-    ("contradicting settings", _set("model", "heads", value=5), r"config\.json: .*model\.width \(16\) must be a multiple"),
+    (
+        "contradicting settings",
+        _set("model", "heads", value=5),
+        r"config\.json: .*model\.width \(16\) must be a multiple",
+    ),
     ("no text section", lambda folder: _rewrite(folder, lambda config: config.pop("text")), r"config\.json: .*'text'"),
-    ("a text section of another kind", _set("text", value="MiniLM"), r"config\.json: a field is missing or of the wrong"),
-    ("a width that is no number", _set("text", "width", value="x"), r"config\.json: a field is missing or of the wrong"),
+    (
+        "a text section of another kind",
+        _set("text", value="MiniLM"),
+        r"config\.json: a field is missing or of the wrong",
+    ),
+    (
+        "a width that is no number",
+        _set("text", "width", value="x"),
+        r"config\.json: a field is missing or of the wrong",
+    ),
     ("a text width of another encoder", _set("text", "width", value=13), r"model\.safetensors: does not fit"),
     ("no preprocessing size", _set("preprocess", value={}), r"config\.json: .*'size'"),
-    ("an offset that is no number", _set("calibration", "unseen_offset", value="x"), r"config\.json: a field is missing"),
+    (
+        "an offset that is no number",
+        _set("calibration", "unseen_offset", value="x"),
+        r"config\.json: a field is missing",
+    ),
     ("unknown provenance", _set("provenance", "who", value="x"), r"config\.json: .*'who'"),
 ]
 
@@ -195,7 +222,7 @@ def test_a_checkpoint_that_cannot_be_used_says_which_file_and_why(
 
 @pytest.mark.parametrize("name", ["no/such/folder/here", "./nothing"])
 def test_a_folder_that_is_not_there_is_named(name: str, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="neither a folder here nor a model on the hub"):
+    with pytest.raises(CheckpointError, match="no such folder; give a checkpoint's folder or a hub id"):
         StudentCheckpoint.from_pretrained(tmp_path / name)
 
 

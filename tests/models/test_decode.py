@@ -9,7 +9,9 @@ from ovgsr.models.decode import decode_situations, rank_verbs, repeat_pictures, 
 from ovgsr.tensors import RoleOutputs, TextEmbeddings, VerbScores
 from ovgsr.vocabulary import Verb, Vocabulary
 
-TEXT = TextEmbeddings(torch.zeros(3, 2), torch.zeros(3, 1, 2), torch.ones(3, 1, dtype=torch.bool), torch.zeros(5, 2), "")
+TEXT = TextEmbeddings(
+    torch.zeros(3, 2), torch.zeros(3, 1, 2), torch.ones(3, 1, dtype=torch.bool), torch.zeros(5, 2), ""
+)
 
 
 def test_the_offset_moves_verbs_outside_training_only() -> None:
@@ -66,7 +68,9 @@ def test_a_situation_by_hand(tiny_vocabulary: Vocabulary) -> None:
 
 def test_boxes_are_clamped_to_each_pictures_own_size_and_padding_is_left_out(tiny_vocabulary: Vocabulary) -> None:
     one = _outputs([1, 2, 3], [[0.9, 0.1, 0.4, 0.4]] * 3, [1.0, 1.0, 1.0])
-    outputs = RoleOutputs(*(repeat_pictures(t, 2) for t in (one.noun_logits, one.boxes_cxcywh, one.grounded_logits, one.features)))
+    outputs = RoleOutputs(
+        *(repeat_pictures(t, 2) for t in (one.noun_logits, one.boxes_cxcywh, one.grounded_logits, one.features))
+    )
     sizes = torch.tensor([[10.0, 20.0], [640.0, 480.0]])
     first, second = decode_situations(outputs, torch.tensor([0, 2]), [None, None], sizes, tiny_vocabulary)
     assert first.roles == ("agent", "item")

@@ -40,7 +40,14 @@ MODELS: dict[str, tuple[str, dict[str, Any], int, int]] = {
     "siglip": ("Siglip", {"text_config": _WORDS, "vision_config": _PATCHES}, 16, 8),  # no class token, a pooling head
     "swin": (  # hierarchical, its output a sequence of the last stage's tokens
         "Swin",
-        {"image_size": 32, "patch_size": 2, "embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 2, 2], "window_size": 2},
+        {
+            "image_size": 32,
+            "patch_size": 2,
+            "embed_dim": 8,
+            "depths": [1, 1, 1],
+            "num_heads": [1, 2, 2],
+            "window_size": 2,
+        },
         32,
         8,
     ),
@@ -132,7 +139,10 @@ def test_a_checkpoint_opens_without_the_backbones_folder(
         first = checkpoint.model.predict_verb(checkpoint.model.encode(pixels), text)
         second = opened.model.predict_verb(opened.model.encode(pixels), text)
     assert torch.equal(first.recognition, second.recognition)
-    assert (opened.model.tower.mean, opened.model.tower.std) == (checkpoint.model.tower.mean, checkpoint.model.tower.std)
+    assert (opened.model.tower.mean, opened.model.tower.std) == (
+        checkpoint.model.tower.mean,
+        checkpoint.model.tower.std,
+    )
 
 
 @pytest.mark.parametrize("name", ["vit", "siglip", "clip", "convnext"])
@@ -171,7 +181,10 @@ STATISTICS = [
     ({"do_normalize": False}, (0.0, 0.0, 0.0)),
     ({"size": 3}, IMAGENET_MEAN),  # says nothing about it
     # a processor class that would need torchvision is not asked for
-    ({"image_processor_type": "ViTImageProcessorFast", "image_mean": [0.1] * 3, "image_std": [1.0] * 3}, (0.1, 0.1, 0.1)),
+    (
+        {"image_processor_type": "ViTImageProcessorFast", "image_mean": [0.1] * 3, "image_std": [1.0] * 3},
+        (0.1, 0.1, 0.1),
+    ),
 ]
 
 

@@ -46,9 +46,7 @@ def _same(first: ImagePrediction, second: ImagePrediction) -> None:
             np.testing.assert_allclose(answer.box_xyxy or (), other.box_xyxy or (), atol=0.1)
 
 
-def test_pictures_of_different_sizes_in_one_batch(
-    recognizer: SituationRecognizer, pictures: list[Image.Image]
-) -> None:
+def test_pictures_of_different_sizes_in_one_batch(recognizer: SituationRecognizer, pictures: list[Image.Image]) -> None:
     predictions = recognizer.predict(pictures, file_names=["a", "b", "c"], top_k=2)
     assert [prediction.file_name for prediction in predictions] == ["a", "b", "c"]
     for picture, prediction in zip(pictures, predictions, strict=True):
@@ -211,9 +209,7 @@ def test_annotated_pictures_in_order_and_without_a_leak(recognizer: SituationRec
     vocabulary, heard = read_vocabulary(sketch_root), []
     folder = image_folder(sketch_root)
     predictions = list(
-        predict_annotated(
-            recognizer, images, folder, vocabulary, batch_size=3, progress=lambda *at: heard.append(at)
-        )
+        predict_annotated(recognizer, images, folder, vocabulary, batch_size=3, progress=lambda *at: heard.append(at))
     )
     assert [prediction.file_name for prediction in predictions] == [image.file_name for image in images]
     assert heard == [(3, 7), (6, 7), (7, 7)]

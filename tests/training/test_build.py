@@ -57,7 +57,9 @@ def test_unseen_verbs_never_reach_training(
     assert max(shown) < len(split.training)
 
 
-def test_the_training_vocabulary_holds_the_nouns_of_training_pictures_only(sketch_root: Path, tiny_config: Make) -> None:
+def test_the_training_vocabulary_holds_the_nouns_of_training_pictures_only(
+    sketch_root: Path, tiny_config: Make
+) -> None:
     data = read_training_data(tiny_config().data)
     records = json.loads((sketch_root / "SWiG_jsons" / "train.json").read_text(encoding="utf-8"))
     used = {noun for record in records.values() for frame in record["frames"] for noun in frame.values()} - {""}

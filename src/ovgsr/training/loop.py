@@ -16,7 +16,7 @@ from ovgsr.models.checkpoint import StudentCheckpoint
 from ovgsr.training.averaging import averaged_model
 from ovgsr.training.build import Parts, build_parts
 from ovgsr.training.engine import Engine, MissingExtraError
-from ovgsr.training.optim import build_optimizer, build_schedule
+from ovgsr.training.optim import build_optimizer, build_schedule, rate_at
 from ovgsr.training.run_dir import RunDir, RunError, optimizer_from_tensors, optimizer_to_tensors
 from ovgsr.training.sampling import epoch_order
 from ovgsr.training.tasks import SupervisedTask
@@ -138,7 +138,7 @@ class Trainer:
             "epoch": self.progress.epoch,
             **{name: round(value, 6) for name, value in means.items()},
             "gradient_norm": round(norm, 4),
-            "learning_rate": self.schedule.get_last_lr()[0],
+            "learning_rate": self.config.optim.learning_rate * rate_at(step - 1, self.steps, self.config.optim),
             "pictures_per_second": round(speed, 1),
         }
         if self.engine.is_main:
