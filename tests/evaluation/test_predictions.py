@@ -63,11 +63,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_writing_into_a_missing_folder_says_so(tmp_path):
+def test_a_missing_folder_is_made_and_a_file_in_its_place_is_named(tmp_path):
+    prediction = ImagePrediction("a.jpg", (("a", 1.0),), {})
+    assert write_predictions(tmp_path / "new" / "out.jsonl", [prediction]) == 1
+    (tmp_path / "file").write_text("")
     with pytest.raises(PredictionsError, match="cannot be written"):
-        write_predictions(tmp_path / "no" / "out.jsonl", [])
+        write_predictions(tmp_path / "file" / "out.jsonl", [prediction])
     with pytest.raises(PredictionsError, match="use 'with"):
-        PredictionsWriter(tmp_path / "x").write(ImagePrediction("a.jpg", (("a", 1.0),), {}))
+        PredictionsWriter(tmp_path / "x").write(prediction)
 
 
 TOLERATED = [

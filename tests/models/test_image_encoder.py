@@ -231,13 +231,21 @@ def test_tokens_that_are_no_grid_are_refused(folders: Callable[[str], Path]) -> 
         tower._grid(torch.zeros(1, 3, 32, 32), 5)
 
 
-def test_the_sketch_tower_starts_as_its_stem_and_has_stride_8() -> None:
+def test_the_sketch_tower_has_stride_8() -> None:
     tower = build_tower(ModelSettings())
     assert isinstance(tower, SketchTower)
     assert tower.mean == SKETCH_MEAN
-    assert tower.describe() is None
     for height, width in ((96, 96), (32, 64), (72, 40)):
         assert tower(torch.zeros(2, 3, height, width)).shape == (2, tower.channels, height // 8, width // 8)
+
+
+def test_a_sketch_tower_of_other_sizes_is_built_again_from_its_description() -> None:
+    tower = SketchTower(stem=8, channels=12, blocks=1)
+    again = build_tower(ModelSettings(), tower.describe())
+    again.load_state_dict(tower.state_dict())
+    pixels = torch.randn(2, 3, 32, 32)
+    assert again.channels == 12
+    assert torch.equal(again.eval()(pixels), tower.eval()(pixels))
 
 
 def test_a_frozen_backbone_has_no_trainable_weight(make_checkpoint: Callable[..., StudentCheckpoint]) -> None:

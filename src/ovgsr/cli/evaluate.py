@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ovgsr.evaluation.evaluate import EvaluationReport
+    from ovgsr.evaluation.scores import SituationScores
+
+_METRICS = ("value", "value-all", "grounded", "grounded-all")
 
 
 def evaluate(
@@ -51,27 +57,41 @@ def evaluate(
 
 
 def print_report(report: EvaluationReport) -> None:
-    """The results as a table, and the open-vocabulary numbers under it."""
-    from rich.table import Table
-
+    """One table a profile, metrics down and subsets across; then the numbers that an open vocabulary adds."""
     from ovgsr.cli.progress import console
-    from ovgsr.evaluation.evaluate import TABLE_HEADER
 
-    table = Table(title=f"fold {report.fold}, split {report.split or 'none'}, percent")
-    for position, name in enumerate(TABLE_HEADER):
-        table.add_column(name, justify="left" if position < 3 else "right", overflow="fold")
-    for row in report.table_rows():
-        table.add_row(*row)
-    console.print(table)
     for name, scores in report.profiles.items():
-        if scores.harmonic_mean_verb_top1 == scores.harmonic_mean_verb_top1:  # no number without seen and unseen verbs
-            console.print(f"{name}: harmonic mean of seen and unseen verb top-1 {scores.harmonic_mean_verb_top1:.2f}")
+        console.print(_table(f"{report.fold}, profile {name}, percent", scores))
+        if name in report.with_offset:
+            title = f"{report.fold}, profile {name}, unseen verbs +{report.offset:.2f}"
+            console.print(_table(title, report.with_offset[name]))
     opened = report.open_vocabulary
     if opened is not None and opened.ausuc is not None:
         console.print(
             f"AUSUC {opened.ausuc:.2f}; unseen among unseen {opened.unseen_among_unseen:.2f} "
             f"(chance {opened.chance_unseen_among_unseen:.2f})"
         )
+
+
+def _table(title: str, scores: SituationScores) -> Table:
+    """The fourteen numbers of each subset under the profile's own average; per-image averages where they differ."""
+    from rich.table import Table
+
+    names = [f"{setting} {metric}" for setting in ("top-1", "top-5", "gold verb") for metric in _METRICS]
+    columns = {f"{group}\n{result.images}": result.numbers.flat() for group, result in scores.groups.items()}
+    for group, result in scores.groups.items():
+        other = result.per_image.flat()
+        if any(abs(x - y) > 0.005 for x, y in zip(other, result.numbers.flat(), strict=True)):
+            columns[f"{group}\nper image"] = other
+    table = Table(title=title, title_justify="left")
+    table.add_column("\nimages")
+    for heading in columns:
+        table.add_column(heading, justify="right")
+    for row, name in enumerate(["verb top-1", "verb top-5", *names]):
+        table.add_row(name, *(f"{numbers[row]:.2f}" for numbers in columns.values()))
+    if not math.isnan(scores.harmonic_mean_verb_top1):
+        table.caption = f"harmonic mean of seen and unseen verb top-1: {scores.harmonic_mean_verb_top1:.2f}"
+    return table
 
 
 def _of_file(

@@ -213,6 +213,7 @@ class PredictionsWriter:
 
     def __enter__(self) -> PredictionsWriter:
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = self._temporary.open("w", encoding="utf-8", newline="\n")
         except OSError as error:
             raise PredictionsError(f"{self.path}: cannot be written ({error.strerror}); choose another place") from None
