@@ -64,10 +64,15 @@ class RunDir:
         elif self.path.exists() and any(self.path.iterdir()):
             raise RunError(f"{self.path}: not empty and no run folder; give another one with --out")
         else:
-            write_text_atomically(self.path / "environment.json", json.dumps(environment(), indent=2))
-            write_text_atomically(self.path / "vocabulary.json", json.dumps(vocabulary.to_json(), indent=1))
-            write_text_atomically(self.path / "README.txt", _README)
-            write_text_atomically(kept, settings)
+            write_text_atomically(kept, settings)  # first: it is what a folder is known by after a kill
+        explained = {
+            "environment.json": json.dumps(environment(), indent=2),
+            "vocabulary.json": json.dumps(vocabulary.to_json(), indent=1),
+            "README.txt": _README,
+        }
+        for name, text in explained.items():
+            if not (self.path / name).exists():
+                write_text_atomically(self.path / name, text)
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Appends a line to the metrics file."""
