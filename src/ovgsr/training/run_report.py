@@ -101,6 +101,8 @@ def _facts(results: EvaluationReport, profile: str, log: Sequence[dict[str, Any]
     facts: list[tuple[str, Cell]] = [
         (f"{name} verb top-1", groups[name].numbers.verb_top1) for name in ("seen", "rare", "unseen") if name in groups
     ]
+    if profile in results.with_offset and "unseen" in groups:
+        facts.append(("unseen, with the constant", results.with_offset[profile].groups["unseen"].numbers.verb_top1))
     if results.open_vocabulary is not None:
         facts.append(("AUSUC", results.open_vocabulary.ausuc))
     steps = [record["step"] for record in log]
