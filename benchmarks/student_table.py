@@ -1,6 +1,6 @@
-"""The table of docs/results.md: each recipe trained and scored with several seeds, mean and standard deviation.
+"""The tables of docs/results.md: each recipe trained and scored with several seeds, mean and standard deviation.
 
-python benchmarks/student_table.py --data data/sketch_swig --out runs/table --seeds 0 1 2 --jobs 2 sketch_open sketch_closed
+python benchmarks/student_table.py --data data/sketch_swig --out runs/table --jobs 2 sketch_open sketch_closed
 
 Resumable: a finished run is not trained again, a stopped one goes on. Each job uses one core.
 """
@@ -94,7 +94,8 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     work = [(recipe, seed) for seed in given.seeds for recipe in given.recipes]
     with ThreadPoolExecutor(given.jobs) as pool:
-        found = list(pool.map(lambda job: train_and_score(*job, given.data, given.out, given.fold, given.set), work))
+        jobs = [pool.submit(train_and_score, *job, given.data, given.out, given.fold, given.set) for job in work]
+        found = [job.result() for job in jobs]
     for recipe in given.recipes:
         results = [result for (name, _), result in zip(work, found, strict=True) if name == recipe]
         print(f"\n**{recipe}**, {len(results)} seeds, fold {given.fold}, percent\n\n{table(results, ())}")
