@@ -40,7 +40,7 @@ def predict_annotated(
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=collate,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=torch.accelerator.is_available(),
     )
     done = 0
     for batch in loader:

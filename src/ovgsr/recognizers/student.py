@@ -52,7 +52,7 @@ class SituationRecognizer:
         if str(name) == SHIPPED_STUDENT and not Path(name).exists():
             name = str(resources.files("ovgsr") / "assets" / "sketch_student")
         checkpoint = StudentCheckpoint.from_pretrained(str(name), **hub)
-        chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        chosen = device or str(torch.accelerator.current_accelerator(check_available=True) or "cpu")
         return cls(checkpoint, load_text_encoder(checkpoint.settings.text_encoder, device=chosen), chosen)
 
     @property

@@ -74,7 +74,7 @@ def build_parts(config: Config) -> Parts:
         collate_fn=collate,
         drop_last=True,  # a last batch of three pictures would unsettle the batch statistics
         persistent_workers=config.data.workers > 0,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=torch.accelerator.is_available(),
         generator=torch.Generator(),  # starting an epoch must not draw from the numbers that dropout uses: see resuming
     )
     counts = sampled_verb_counts(verb_of_picture, len(data.vocabulary.verbs), factors)

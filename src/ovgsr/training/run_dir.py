@@ -161,7 +161,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "accelerator": str(torch.accelerator.current_accelerator(check_available=True)),
         "command": sys.argv,
         "git_revision": git_revision(),
         "packages": versions,
