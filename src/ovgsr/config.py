@@ -21,7 +21,7 @@ class ConfigError(OvgsrError):
 
 
 class Section(BaseModel):
-    """A group of settings; unknown keys are refused, values are checked on assignment."""
+    """A group of settings; unknown keys are refused, values are checked once and do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -35,7 +35,9 @@ class DataSettings(Section):
     cache_images: bool = Field(False, description="keep decoded pictures in memory")
     workers: int = Field(0, ge=0, description="processes that read pictures beside the training process")
     flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring a training picture")
-    crop: float = Field(0.1, ge=0, lt=1, description="largest share of a side that a random crop or shift removes")
+    crop: float = Field(
+        0.1, ge=0, lt=1, description="largest share of a side by which the shown window is smaller, larger or shifted"
+    )
     colour: float = Field(0.15, ge=0, lt=1, description="strength of brightness, contrast and saturation jitter")
     rare_repeat: float = Field(
         4.0, ge=1, description="how often a verb's pictures are repeated an epoch, at most, to even out the verbs"

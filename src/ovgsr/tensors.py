@@ -6,8 +6,9 @@ annotators, T image tokens, D text width, C model width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,13 +22,17 @@ _Moved = TypeVar("_Moved", bound="Movable")
 class Movable:
     """Dataclasses of tensors that go to a device together."""
 
-    def to(self: _Moved, device: torch.device | str) -> _Moved:
+    def to(self: _Moved, device: torch.device | str, non_blocking: bool = False) -> _Moved:
         """A copy with every tensor on ``device``; what is no tensor stays."""
-        moved = {}
-        for item in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, item.name)
-            moved[item.name] = value.to(device) if isinstance(value, Tensor | Movable) else value
-        return type(self)(**moved)
+        return self._each(lambda value: value.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self: _Moved) -> _Moved:
+        """A copy in page-locked memory, which a data loader asks for so that copies to a GPU overlap computing."""
+        return self._each(lambda value: value.pin_memory())
+
+    def _each(self: _Moved, change: Callable[[Any], Any]) -> _Moved:
+        values = {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
+        return type(self)(**{n: change(v) if isinstance(v, Tensor | Movable) else v for n, v in values.items()})
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tests.cli.conftest import Command
 
-from ovgsr.cli.predict import find_pictures, output_names
+from ovgsr.cli.predict import find_pictures, output_names, with_ending
 
 ORANGE = (240, 120, 20)
 
@@ -88,3 +88,16 @@ def test_pictures_are_found_in_folders_and_named_apart(tmp_path: Path) -> None:
     found = find_pictures([tmp_path])
     assert [file.relative_to(tmp_path).as_posix() for file in found] == ["a/x.jpg", "b/x.PNG"]
     assert [target.name for _, target in output_names(found, tmp_path)] == ["x", "x_2"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a/x.jpg", "b/x.jpg", "x_2.jpg"], ["x.json", "x_2.json", "x_2_2.json"]),  # a picture that is itself x_2
+        (["x_2.jpg", "a/x.jpg", "b/x.jpg"], ["x_2.json", "x.json", "x_3.json"]),
+        (["holiday.1.jpg", "holiday.2.jpg"], ["holiday.1.json", "holiday.2.json"]),  # a dot in the name
+    ],
+)
+def test_no_picture_overwrites_anothers_result(tmp_path: Path, names: list[str], expected: list[str]) -> None:
+    targets = [target for _, target in output_names([Path(name) for name in names], tmp_path)]
+    assert [with_ending(target, ".json").name for target in targets] == expected

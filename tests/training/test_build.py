@@ -90,6 +90,16 @@ def test_a_split_file_of_the_users_own(tmp_path: Path, tiny_config: Make, split:
     mine.write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(DataError, match="no training picture of a seen or rare verb of the split 'mine'"):
         read_training_data(tiny_config(data={"split": str(mine)}).data)
+    record["seen"] = [*split.seen, "jugling"]
+    mine.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(DataError, match=r"the split 'mine' names 'jugling' .* correct the names"):
+        read_training_data(tiny_config(data={"split": str(mine)}).data)
+
+
+def test_drawn_pictures_are_known_under_any_split(tmp_path: Path, tiny_config: Make, split: VerbSplit) -> None:
+    mine = tmp_path / "split.json"
+    mine.write_text(json.dumps({"format": "ovgsr-split-1", "name": "mine", "seen": split.seen}), encoding="utf-8")
+    assert build_parts(tiny_config(data={"split": str(mine)})).checkpoint.provenance.notice == DRAWN_NOTICE
 
 
 def test_the_counts_are_what_the_sampler_shows(tiny_config: Make) -> None:

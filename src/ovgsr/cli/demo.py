@@ -30,12 +30,16 @@ def demo(
     from ovgsr.config import load_config
     from ovgsr.sketch.write import write_sketch_swig
     from ovgsr.training.loop import train
+    from ovgsr.training.run_dir import RunDir
 
     data, run = out / "sketch_swig", out / "run"
+    config = load_config(recipe, [f"data.root={data}", f"train.seed={seed}"])
+    finished = (run / "student" / "config.json").exists()
+    if finished:  # the report must not tell of another recipe than the student was trained with
+        RunDir(run).require_settings(config)
     with progress_bar("drawing") as progress:
         write_sketch_swig(data, seed=seed, train=pictures, dev_per_verb=10, test_per_verb=25, progress=progress)
-    if not (run / "student" / "config.json").exists():
-        config = load_config(recipe, [f"data.root={data}", f"train.seed={seed}"])
+    if not finished:
         with TrainingBar("training") as bar:
             train(config, run, resume=run.exists(), observer=bar)
     show_run(out, data, run, f"ovgsr demo --pictures {pictures} --recipe {recipe} --seed {seed}")

@@ -43,16 +43,20 @@ def evaluate(
     if (model is None) == (predictions is None):
         raise OvgsrError("give either --model or --predictions")
     profiles = tuple(profile or ("official", "coformer"))
+    notices: tuple[str, ...] = ()
     if predictions is not None:
         report = _of_file(predictions, data, split, fold, profiles)
     else:
-        report = _of_model(str(model), data, split, fold, profiles, save_predictions, device)
+        report, notices = _of_model(str(model), data, split, fold, profiles, save_predictions, device)
     print_report(report)
+    for notice in notices:
+        messages.print(f"note: {notice}", highlight=False, markup=False)
     for warning in report.warnings:
         messages.print(f"warning: {warning}", highlight=False, markup=False)
     if json_out is not None:
         only = profile[0] if profile and len(profile) == 1 else None
-        write_text_atomically(json_out, json.dumps(report.to_json(only), indent=2))
+        results = report.to_json(only) | ({"notices": list(notices)} if notices else {})
+        write_text_atomically(json_out, json.dumps(results, indent=2))
         console.print(f"results: {json_out}")
 
 
@@ -112,9 +116,17 @@ def _of_model(
     profiles: tuple[str, ...],
     save: Path | None,
     device: str | None,
-) -> EvaluationReport:
+) -> tuple[EvaluationReport, tuple[str, ...]]:
     from ovgsr.cli.progress import progress_bar
-    from ovgsr.data.swig import image_folder, read_annotations, read_split, read_split_file, read_vocabulary, with_verbs
+    from ovgsr.data.swig import (
+        image_folder,
+        read_annotations,
+        read_split,
+        read_split_file,
+        read_vocabulary,
+        require_known_verbs,
+        with_verbs,
+    )
     from ovgsr.evaluation.evaluate import evaluate_predictions
     from ovgsr.evaluation.predictions import write_predictions
     from ovgsr.recognizers.annotated import predict_annotated
@@ -124,6 +136,7 @@ def _of_model(
     vocabulary = read_vocabulary(data)
     images = read_annotations(data, fold)  # type: ignore[arg-type]
     if chosen is not None:
+        require_known_verbs(chosen, vocabulary)
         vocabulary = vocabulary.with_verbs(chosen.candidates(fold))
         images = with_verbs(images, vocabulary.verb_names)
     recognizer = SituationRecognizer.from_pretrained(model, device=device)
@@ -132,4 +145,9 @@ def _of_model(
     if save is not None:
         write_predictions(save, found)
     offset = recognizer.checkpoint.calibration.unseen_offset or None if chosen is not None else None
-    return evaluate_predictions(found, images, chosen, fold, profiles, offset=offset)
+    report = evaluate_predictions(found, images, chosen, fold, profiles, offset=offset)
+    met = [] if chosen is None else [v for v in chosen.groups(fold)["unseen"] if v in recognizer.vocabulary]
+    if not met:
+        return report, recognizer.notices
+    leak = f"the student was trained on {len(met)} of the split's unseen verbs ({met[0]} first): to it they are seen"
+    return report, (*recognizer.notices, leak)

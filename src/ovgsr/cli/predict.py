@@ -45,7 +45,7 @@ def predict(
 
     work = output_names(find_pictures(pictures), out)
     if skip_done:
-        work = [(picture, target) for picture, target in work if not target.with_suffix(".json").exists()]
+        work = [(picture, target) for picture, target in work if not with_ending(target, ".json").exists()]
     recognizer = SituationRecognizer.from_pretrained(model, device=device)
     vocabulary = user_vocabulary(recognizer.vocabulary, verbs, nouns, recognizer.text_encoder.encode)
     for notice in recognizer.notices:
@@ -82,12 +82,21 @@ def find_pictures(paths: list[Path]) -> list[Path]:
 
 def output_names(pictures: list[Path], out: Path) -> list[tuple[Path, Path]]:
     """Each picture with its output path but for the ending; equal names of different folders get a number."""
-    used: dict[str, int] = {}
+    taken: set[str] = set()
     named = []
     for picture in pictures:
-        count = used[picture.stem] = used.get(picture.stem, 0) + 1
-        named.append((picture, out / (picture.stem if count == 1 else f"{picture.stem}_{count}")))
+        name, number = picture.stem, 1
+        while name in taken:  # a picture may itself be called x_2
+            number += 1
+            name = f"{picture.stem}_{number}"
+        taken.add(name)
+        named.append((picture, out / name))
     return named
+
+
+def with_ending(target: Path, ending: str) -> Path:
+    """``target`` with ``ending`` appended; ``with_suffix`` would make one file of holiday.1 and holiday.2."""
+    return target.with_name(target.name + ending)
 
 
 def _run(
@@ -141,9 +150,9 @@ def write_result(
     for frame in record["frames"].values():
         for answer in frame.values():
             answer["words"] = complete.word(answer["noun"])
-    write_text_atomically(target.with_suffix(".json"), json.dumps(record, ensure_ascii=False, indent=2))
+    write_text_atomically(with_ending(target, ".json"), json.dumps(record, ensure_ascii=False, indent=2))
     if draw:
         notice = " ".join(prediction.notices) or None
         drawn = draw_situation(image, prediction.best, complete, notice=notice)  # type: ignore[arg-type]
-        write_atomically(target.with_suffix(".png"), lambda path: drawn.save(path, format="PNG"))
+        write_atomically(with_ending(target, ".png"), lambda path: drawn.save(path, format="PNG"))
     return f"{sentence} ({prediction.best.verb} {100 * (prediction.best.score or 0):.0f} %)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,7 @@ def train(
 
     changes = list(overrides or [])
     if data is not None:
-        changes.append(f"data.root={data}")
+        changes.append(f"data.root={json.dumps(str(data))}")  # quoted: a folder called 2024 is no number
     if seed is not None:
         changes.append(f"train.seed={seed}")
     config = load_config(recipe, changes)

@@ -140,6 +140,19 @@ def read_split_file(path: Path) -> VerbSplit:
         raise DataError(f"{path}: {error}") from None
 
 
+def require_known_verbs(split: VerbSplit, vocabulary: Vocabulary) -> None:
+    """Raises DataError where the split names a verb that the data set does not have.
+
+    A misspelt verb would otherwise compete without a frame, and its pictures would silently be left out.
+    """
+    unknown = [v for v in (*split.training, *split.unseen, *split.dev_unseen) if v not in vocabulary]
+    if unknown:
+        raise DataError(
+            f"the split {split.name!r} names {unknown[0]!r} (and {len(unknown) - 1} more), which the imsitu_space.json "
+            f"of {vocabulary.name!r} does not list; correct the names in the split file"
+        )
+
+
 def with_verbs(images: Iterable[AnnotatedImage], verbs: Iterable[str]) -> tuple[AnnotatedImage, ...]:
     """The pictures whose verb is among ``verbs``, e.g. a split's training verbs, in the order given."""
     wanted = frozenset(verbs)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ovgsr.config import ModelSettings
 from ovgsr.errors import OvgsrError
-from ovgsr.files import write_text_atomically
+from ovgsr.files import write_atomically, write_text_atomically
 from ovgsr.models.build import build_student
 from ovgsr.models.preprocess import Preprocess
 from ovgsr.models.situation_transformer import SituationTransformer
@@ -105,10 +105,7 @@ class StudentCheckpoint(ModelHubMixin):
 
     def _save_pretrained(self, save_directory: Path) -> None:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
-        temporary = save_directory / f".{WEIGHTS}.part"
-        save_file(weights, temporary, metadata={"format": "pt"})
-        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-        temporary.replace(save_directory / WEIGHTS)
+        write_atomically(save_directory / WEIGHTS, lambda path: save_file(weights, path, metadata={"format": "pt"}))
         config = {
             "format": FORMAT,
             "model": self.settings.model_dump(),
@@ -122,7 +119,7 @@ class StudentCheckpoint(ModelHubMixin):
                 "recipe": self.provenance.recipe,
                 "details": dict(self.provenance.details),
             },
-            "weights_sha256": digest,
+            "weights_sha256": hashlib.sha256((save_directory / WEIGHTS).read_bytes()).hexdigest(),
         }
         vocabulary = json.dumps(self.vocabulary.to_json(), ensure_ascii=False, indent=1)
         write_text_atomically(save_directory / VOCABULARY, vocabulary)
@@ -139,12 +136,14 @@ class StudentCheckpoint(ModelHubMixin):
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         revision: str | None = None,
-        **_: Any,
+        **unknown: Any,
     ) -> StudentCheckpoint:
         """A checkpoint from a folder, or from a model on the Hugging Face hub.
 
-        Raises CheckpointError naming the file at fault and the remedy.
+        Raises CheckpointError naming the file at fault and the remedy, TypeError for an argument that nothing reads.
         """
+        if unknown:
+            raise TypeError(f"from_pretrained does not know {', '.join(unknown)}; a checkpoint holds its own settings")
         # The mixin's own would read config.json before it can be checked.
         return cls._from_pretrained(
             model_id=str(pretrained_model_name_or_path),

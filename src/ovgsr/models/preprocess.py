@@ -188,8 +188,7 @@ class Preprocess:
 
     def __call__(self, image: Image.Image) -> Tensor:
         """The picture as a float tensor (3, size, size), normalised."""
-        if image.mode != "RGB":
-            image = image.convert("RGB")
+        image = _to_rgb(image)  # a caller's own picture may have any mode
         if image.size != (self.size, self.size):
             image = image.resize((self.size, self.size), Image.Resampling.BICUBIC, reducing_gap=3.0)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float()

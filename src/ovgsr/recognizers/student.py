@@ -71,6 +71,8 @@ class SituationRecognizer:
     ) -> ImagePrediction:
         """The verbs of ``vocabulary`` ranked for one picture, and the frames of the first ``top_k`` filled.
 
+        A file is turned upright as its EXIF data say; an ``Image`` is taken as it stands.
+
         Raises ImageError where a path is no readable picture.
         """
         name = "" if isinstance(image, Image.Image) else str(image)

@@ -19,6 +19,7 @@ from ovgsr.models.heads import TextSimilarity
 from ovgsr.models.preprocess import Preprocess, load_image
 from ovgsr.models.text_encoder import TextEncoder, embed_vocabulary, load_text_encoder
 from ovgsr.recognizers.student import SituationRecognizer
+from ovgsr.sketch.write import PLAN_FILE
 from ovgsr.tensors import Batch, TextEmbeddings
 from ovgsr.training.sampling import EpochSampler, repeat_factors, sampled_verb_counts
 from ovgsr.training.training_data import TrainingData, read_training_data
@@ -95,7 +96,7 @@ def _fresh_checkpoint(config: Config, data: TrainingData, text: TextEmbeddings) 
         if isinstance(scores, TextSimilarity):
             scores.centre.copy_(words.mean(dim=0))
     tower = model.tower
-    drawn = data.whole.name.lower().startswith("sketch") or "sketch" in data.split.name.lower()
+    drawn = (data.root / PLAN_FILE).is_file() or "sketch" in data.split.name.lower()
     return StudentCheckpoint(
         model=model,
         settings=config.model,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -10,9 +12,16 @@ from torch import Tensor, nn
 from ovgsr.config import TrainSettings
 from ovgsr.errors import OvgsrError
 
+_PATIENCE = timedelta(hours=6)
+"""How long processes wait for the one that looks at dev: NCCL's own 10 minutes would end a run on a large data set."""
+
 
 class MissingExtraError(OvgsrError):
     """An optional dependency is not installed; the message names the extra."""
+
+
+class PrecisionError(OvgsrError):
+    """A mixed precision that this machine, or this process, cannot compute in."""
 
 
 class Engine:
@@ -21,18 +30,26 @@ class Engine:
     def __init__(self, settings: TrainSettings) -> None:
         try:
             from accelerate import Accelerator, DataLoaderConfiguration
+            from accelerate.utils import InitProcessGroupKwargs
         except ImportError:
             raise MissingExtraError("training needs the extra 'train': pip install 'ovgsr[train]'") from None
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
-        self._accelerator = Accelerator(
-            mixed_precision=settings.precision,
-            gradient_accumulation_steps=settings.accumulate,
-            # The sampler's order is a function of seed and epoch: shuffling again, or stopping early on one process,
-            # would undo it.
-            dataloader_config=DataLoaderConfiguration(use_seedable_sampler=False, even_batches=True),
-            step_scheduler_with_optimizer=False,
-        )
+        try:
+            self._accelerator = Accelerator(
+                mixed_precision=settings.precision,
+                gradient_accumulation_steps=settings.accumulate,
+                # The sampler's order is a function of seed and epoch: shuffling again, or stopping early on one
+                # process, would undo it.
+                dataloader_config=DataLoaderConfiguration(use_seedable_sampler=False, even_batches=True),
+                step_scheduler_with_optimizer=False,
+                kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+            )
+        except ValueError as error:  # float16 without a GPU; another precision than an earlier run of this process
+            raise PrecisionError(
+                f"train.precision={settings.precision} cannot be used here ({' '.join(str(error).split())}); use bf16 "
+                "or no, and one precision a process"
+            ) from None
 
     @property
     def device(self) -> torch.device:
@@ -87,6 +104,22 @@ class Engine:
     def wait(self) -> None:
         """Until every process is here."""
         self._accelerator.wait_for_everyone()
+
+    def random_states(self) -> dict[str, Tensor]:
+        """The random generators that dropout draws from: the CPU's, and the device's own where there is one.
+
+        The main process's stand for all: every process starts from one seed and draws as often as the others.
+        """
+        states = {"random.cpu": torch.get_rng_state()}
+        if self.device.type != "cpu":
+            states["random.device"] = torch.get_device_module(self.device).get_rng_state()
+        return states
+
+    def load_random_states(self, states: Mapping[str, Tensor]) -> None:
+        """Restores what :meth:`random_states` gave; a run may go on on another kind of device, then not exactly."""
+        torch.set_rng_state(states["random.cpu"].cpu())
+        if self.device.type != "cpu" and "random.device" in states:
+            torch.get_device_module(self.device).set_rng_state(states["random.device"].cpu())
 
     def scaler_state(self) -> dict[str, Any]:
         """The gradient scaler's numbers (float16 only)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +60,9 @@ class Trainer:
     def __init__(self, config: Config, run: RunDir, *, resume: bool = False, observer: Observer | None = None) -> None:
         self.config = config
         self.run = run
-        self.observer: Observer = observer or _Watchless()
         self.engine = Engine(config.train)
+        # One process speaks for all: eight progress bars would fight for a terminal.
+        self.observer: Observer = observer if observer and self.engine.is_main else _Watchless()
         self.parts: Parts = build_parts(config)
         self.task: nn.Module = SupervisedTask(self.parts.checkpoint.model, config.loss)
         self.optimizer: Any = build_optimizer(self.task, config.optim)
@@ -133,6 +135,11 @@ class Trainer:
             self.observer.stepped(step, {})
             return
         means = self.engine.mean(numbers)
+        if not math.isfinite(means["loss"]):
+            raise RunError(
+                f"{self.run.path}: the loss of step {step} is {means['loss']}, so the weights are lost; start anew in "
+                "another folder with a lower optim.learning_rate, or with train.precision=no"
+            )
         record = {
             "step": step,
             "epoch": self.progress.epoch,
@@ -202,7 +209,7 @@ class Trainer:
         if self.averaged is not None:
             tensors |= {f"averaged.{name}": tensor for name, tensor in self.averaged.state_dict().items()}
         tensors |= optimizer_to_tensors(self.optimizer)
-        tensors["random.cpu"] = torch.get_rng_state()
+        tensors |= self.engine.random_states()
         numbers = {
             "step": self.progress.step,
             "epoch": self.progress.epoch,
@@ -223,7 +230,7 @@ class Trainer:
         if self.averaged is not None:
             self.averaged.load_state_dict(_under("averaged.", tensors))
         optimizer_from_tensors(self.optimizer, tensors)
-        torch.set_rng_state(tensors["random.cpu"].to(torch.uint8))
+        self.engine.load_random_states(tensors)
         self.progress = _Progress(numbers["step"], numbers["epoch"], numbers["batches"])
         self.schedule.last_epoch = numbers["schedule"]
         for group, base, scale in zip(

@@ -54,17 +54,15 @@ class RunDir:
 
         Raises RunError where the folder holds a run already (and ``resume`` is off) or one with other settings.
         """
-        settings = json.dumps(config.model_dump(mode="json"), indent=2, sort_keys=True)
         kept = self.path / "config.json"
         if kept.exists():
             if not resume:
                 raise RunError(f"{self.path}: holds a run already; give --resume to go on with it, or another folder")
-            if kept.read_text(encoding="utf-8") != settings:
-                raise RunError(f"{kept}: other settings than this run's; resume with the recipe it was started with")
+            self.require_settings(config)
         elif self.path.exists() and any(self.path.iterdir()):
             raise RunError(f"{self.path}: not empty and no run folder; give another one with --out")
         else:
-            write_text_atomically(kept, settings)  # first: it is what a folder is known by after a kill
+            write_text_atomically(kept, _settings(config))  # first: it is what a folder is known by after a kill
         explained = {
             "environment.json": json.dumps(environment(), indent=2),
             "vocabulary.json": json.dumps(vocabulary.to_json(), indent=1),
@@ -73,6 +71,15 @@ class RunDir:
         for name, text in explained.items():
             if not (self.path / name).exists():
                 write_text_atomically(self.path / name, text)
+
+    def require_settings(self, config: Config) -> None:
+        """Raises RunError where the folder's run was started with other settings than these."""
+        kept = self.path / "config.json"
+        if kept.read_text(encoding="utf-8") != _settings(config):
+            raise RunError(
+                f"{kept}: other settings than this run's; resume with the recipe it was started with, or give another "
+                "folder with --out"
+            )
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Appends a line to the metrics file."""
@@ -127,6 +134,10 @@ class RunDir:
                         f"{folder}: the state to resume from is damaged ({error}); delete the folder to start anew"
                     ) from None
         return None
+
+
+def _settings(config: Config) -> str:
+    return json.dumps(config.model_dump(mode="json"), indent=2, sort_keys=True)
 
 
 def optimizer_to_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

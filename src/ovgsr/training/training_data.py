@@ -7,7 +7,14 @@ from pathlib import Path
 
 from ovgsr.config import DataSettings
 from ovgsr.data.errors import DataError
-from ovgsr.data.swig import read_annotations, read_split, read_split_file, read_vocabulary, with_verbs
+from ovgsr.data.swig import (
+    read_annotations,
+    read_split,
+    read_split_file,
+    read_vocabulary,
+    require_known_verbs,
+    with_verbs,
+)
 from ovgsr.situation import AnnotatedImage
 from ovgsr.vocabulary import VerbSplit, Vocabulary
 
@@ -27,13 +34,15 @@ class TrainingData:
 def read_training_data(settings: DataSettings) -> TrainingData:
     """The folds, with every unseen verb's picture and word kept away from training.
 
-    Raises DataError where the folder is no data set, or training pictures of seen verbs are missing.
+    Raises DataError where the folder is no data set, the split names a verb it does not have, or training pictures of
+    seen verbs are missing.
     """
     root = Path(settings.root)
     whole = read_vocabulary(root)
     split = read_split_file(Path(settings.split)) if settings.split else read_split(root)
     if split is None:  # an ordinary closed benchmark: every verb is seen
         split = VerbSplit("all verbs seen", seen=whole.verb_names)
+    require_known_verbs(split, whole)
     train = with_verbs(read_annotations(root, "train"), split.training)
     if not train:
         raise DataError(f"{root}: no training picture of a seen or rare verb of the split {split.name!r}")

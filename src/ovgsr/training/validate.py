@@ -18,8 +18,8 @@ from ovgsr.training.training_data import TrainingData
 def predict_dev(recognizer: SituationRecognizer, data: TrainingData, config: Config) -> list[ImagePrediction]:
     """Uncalibrated predictions on dev, its own unseen verbs competing."""
     vocabulary = data.whole.with_verbs(data.split.candidates("dev"))
-    size = config.evaluation.batch_size
-    return list(predict_annotated(recognizer, data.dev, image_folder(data.root), vocabulary, batch_size=size))
+    folder, size, workers = image_folder(data.root), config.evaluation.batch_size, config.data.workers
+    return list(predict_annotated(recognizer, data.dev, folder, vocabulary, batch_size=size, workers=workers))
 
 
 def validate(recognizer: SituationRecognizer, data: TrainingData, config: Config) -> dict[str, float]:
@@ -55,9 +55,11 @@ def flat_scores(report: EvaluationReport, profile: str) -> dict[str, float]:
 def calibrate(recognizer: SituationRecognizer, data: TrainingData, config: Config) -> Calibration:
     """The constant for unseen verbs that costs at most ``evaluation.offset_cost`` points on dev pictures of seen verbs.
 
-    No picture of an unseen verb is looked at. Without unseen verbs on dev, or for a closed vocabulary, it is 0.
+    No picture of an unseen verb has a say. Without unseen verbs or pictures of seen verbs on dev, or for a closed
+    vocabulary, it is 0.
     """
-    if not data.split.dev_unseen or not data.dev or config.model.head == "closed":
+    seen_on_dev = any(image.situation.verb in data.split.seen for image in data.dev)
+    if not data.split.dev_unseen or not seen_on_dev or config.model.head == "closed":
         return Calibration()
     predictions = predict_dev(recognizer, data, config)
     return Calibration(choose_offset(predictions, data.dev, data.split, cost=config.evaluation.offset_cost))
