@@ -34,6 +34,10 @@ def test_values_may_refer_to_one_another(tmp_path: Path) -> None:
     assert load_config(path, ["data.image_size=32"]).name == "size32"
 
 
+def test_a_quoted_override_stays_text() -> None:
+    assert load_config(None, ['data.root="2024"']).data.root == "2024"  # what ``ovgsr train --data 2024`` writes
+
+
 def test_yaml_reads_no_as_false_and_precision_knows_it(tmp_path: Path) -> None:
     assert load_config(None, ["train.precision=no"]).train.precision == "no"
     assert load_config(_recipe(tmp_path, "train:\n  precision: no\n")).train.precision == "no"

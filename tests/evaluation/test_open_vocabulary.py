@@ -129,6 +129,14 @@ def test_closed_vocabulary_never_answers_an_unseen_verb():
     assert scores.ausuc is None
 
 
+def test_a_probability_of_zero_answers_nothing():
+    """The closed baseline offered unseen verbs: each has 0, and the one named first must not win by its place."""
+    annotated = gold_of(["s0", "u0", "u1"])
+    scores = {"s0": 0.7, "s1": 0.2, "s2": 0.1, "r0": 0.0, "u0": 0.0, "u1": 0.0}
+    found = record_of(annotated, [prediction(image.file_name, scores, {}) for image in annotated]).scores()
+    assert (found.ausuc, found.unseen_among_unseen) == (0.0, 0.0)
+
+
 def test_unseen_among_unseen_ignores_the_other_verbs():
     annotated = gold_of(["u0", "u1", "u1"])
     rankings = [["s0", "s1", "s2", "r0", "u0", "u1"], ["s0", "u1", "u0"], ["u0", "u1"]]

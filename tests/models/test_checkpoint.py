@@ -252,3 +252,8 @@ def test_binding_finds_the_training_class_of_each_word(
     assert text.noun_classes is not None
     assert text.verb_classes.tolist() == [2, -1, 0]
     assert text.noun_classes.tolist() == [0, 4, 3, 2, 1]  # the empty answer is always there
+
+
+def test_an_argument_that_nothing_reads_is_refused(saved: Path) -> None:
+    with pytest.raises(TypeError, match="from_pretrained does not know devise"):
+        StudentCheckpoint.from_pretrained(saved, devise="cpu")

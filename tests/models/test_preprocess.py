@@ -232,3 +232,12 @@ def test_preprocess_settings_survive_a_dictionary() -> None:
 def test_bad_preprocess_settings_are_refused(record: dict[str, object], message: str) -> None:
     with pytest.raises(OvgsrError, match=message):
         Preprocess.from_dict(record)
+
+
+def test_a_callers_own_picture_looks_as_if_it_came_from_a_file() -> None:
+    """Pillow's own conversion shows transparent pixels as black and clips deep grey to white."""
+    plain = Preprocess(4, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    clear = plain(Image.new("RGBA", (4, 4), (0, 0, 0, 0)))
+    assert torch.equal(clear, torch.ones(3, 4, 4))  # on white, as load_image has it
+    grey = plain(Image.fromarray(np.full((4, 4), 32896, np.uint16)))
+    torch.testing.assert_close(grey, torch.full((3, 4, 4), 128 / 255))  # 32896 / 65535 of 255

@@ -13,7 +13,7 @@ from ovgsr.models.checkpoint import Calibration, CheckpointError
 from ovgsr.models.preprocess import ImageError
 from ovgsr.recognizers.annotated import predict_annotated
 from ovgsr.recognizers.protocol import Recognizer
-from ovgsr.recognizers.student import SituationRecognizer
+from ovgsr.recognizers.student import DeviceError, SituationRecognizer
 from ovgsr.situation import ImagePrediction
 from ovgsr.training.build import DRAWN_NOTICE
 from ovgsr.vocabulary import Verb, Vocabulary, VocabularyError, swig_vocabulary
@@ -228,3 +228,9 @@ def test_annotated_pictures_in_order_and_without_a_leak(recognizer: SituationRec
 def test_the_student_is_a_recognizer(recognizer: SituationRecognizer) -> None:
     assert isinstance(recognizer, Recognizer)
     assert not recognizer.model.training
+
+
+@pytest.mark.parametrize("device", ["banana", "cuda:99"])
+def test_a_device_that_is_not_there_is_a_sentence(trained_run: Path, device: str) -> None:
+    with pytest.raises(DeviceError, match=f"the device '{device}' cannot be used on this machine"):
+        SituationRecognizer.from_pretrained(trained_run / "student", device=device)

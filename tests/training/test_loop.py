@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from ovgsr.models.checkpoint import StudentCheckpoint
 from ovgsr.models.text_encoder import load_text_encoder
 from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.training.loop import Trainer, train
-from ovgsr.training.run_dir import RunDir
+from ovgsr.training.run_dir import RunDir, RunError
 from ovgsr.training.training_data import read_training_data
 from ovgsr.training.validate import predict_dev
 
@@ -126,6 +127,24 @@ def test_a_batch_larger_than_an_epoch_is_refused(tiny_config: Make, tmp_path: Pa
     with pytest.raises(ValueError, match=r"train\.batch_size 500 on 1 processes is more than an epoch's 120 pictures"):
         Trainer(tiny_config(train={"batch_size": 500}), RunDir(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tiny_config: Make, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(train={"max_steps": 2}), RunDir(tmp_path / "run"))
+    with torch.no_grad():
+        trainer._student().merge.weight.fill_(float("nan"))
+    with pytest.raises(RunError, match=r"the loss of step 1 is nan.* lower optim\.learning_rate"):
+        trainer.fit()
+    assert not (tmp_path / "run" / "student").exists()
+
+
+def test_a_run_is_resumed_with_as_many_processes(tiny_config: Make, trained_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run)
+    state = run / "resume" / "state.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"processes": 4}))
+    with pytest.raises(RunError, match="was started with 4 processes, not 1; resume it with as many"):
+        Trainer(tiny_config(train={"max_steps": 3}), RunDir(run), resume=True)
 
 
 def _free_port() -> int:

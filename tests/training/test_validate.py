@@ -46,6 +46,8 @@ def test_the_constant_stops_where_seen_verbs_would_suffer(
     # Without unseen verbs, without pictures, or with a closed vocabulary there is nothing to choose.
     assert calibrate(nobody, data, tiny_config(model={"head": "closed"})) == Calibration()
     assert calibrate(nobody, replace(data, dev=()), tiny_config()) == Calibration()
+    no_seen = tuple(image for image in data.dev if image.situation.verb not in data.split.seen)
+    assert calibrate(nobody, replace(data, dev=no_seen), tiny_config()) == Calibration()
     assert calibrate(nobody, replace(data, split=replace(data.split, dev_unseen=())), tiny_config()) == Calibration()
 
 

@@ -180,13 +180,21 @@ class RankingRecord:
             sides = self._sides.get(name)
             if sides is None:
                 continue
-            leader = (sides.unseen if own_side_unseen else sides.known)[0][0]
-            if leader == self.gold_verbs[name]:
+            if self._leads((sides.unseen if own_side_unseen else sides.known)[0], name):
                 pairs.append((sides.known[0][1], sides.unseen[0][1]))
         table = np.array(pairs, dtype=np.float64).reshape(-1, 2)
         if self._probabilities:
             table = np.log(np.maximum(table, SMALLEST_PROBABILITY))
         return table[:, 0] - table[:, 1]
+
+    def _leads(self, best: tuple[str, float], name: str) -> bool:
+        """Whether the best verb of a side is the picture's own.
+
+        A probability of exactly 0 is no answer: a closed vocabulary gives it to every unseen verb, and whichever of
+        them is named first would else be right by chance.
+        """
+        verb, score = best
+        return verb == self.gold_verbs[name] and not (self._probabilities and score == 0)
 
     def _unseen_among_unseen(self, reasons: list[str]) -> float | None:
         names = [name for name, verb in self.gold_verbs.items() if verb in self.unseen]
@@ -202,7 +210,7 @@ class RankingRecord:
                 f"{len(without)} have none, {without[0]} first"
             )
             return None
-        right = [n for n in names if n in self._sides and self._sides[n].unseen[0][0] == self.gold_verbs[n]]
+        right = [n for n in names if n in self._sides and self._leads(self._sides[n].unseen[0], n)]
         return 100 * len(right) / len(names)
 
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from ovgsr.config import ModelSettings
 from ovgsr.errors import OvgsrError
+from ovgsr.models.preprocess import IMAGENET_MEAN, IMAGENET_STD
 
 _Triple = tuple[float, float, float]
 
 SKETCH_MEAN, SKETCH_STD = (0.55, 0.55, 0.50), (0.25, 0.25, 0.25)
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class BackboneError(OvgsrError):
@@ -167,10 +167,11 @@ def _named_tower(settings: ModelSettings) -> HuggingFaceTower:
         else:
             config = AutoConfig.from_pretrained(name)
             model = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BackboneError(
-            f"model.backbone {name!r} cannot be loaded: {str(error).splitlines()[0]} Name a folder, or a model of the "
-            "Hugging Face hub, with safetensors weights"
+            f"model.backbone {name!r} cannot be loaded: {reason} Name a folder, or a model of the Hugging Face hub, "
+            "with safetensors weights"
         ) from None
     return HuggingFaceTower(getattr(model, "vision_model", model), *_statistics(name))
 

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ovgsr.errors import OvgsrError
 from ovgsr.models.checkpoint import CheckpointError, StudentCheckpoint
 from ovgsr.models.decode import decode_situations, rank_verbs, repeat_pictures, verb_log_probabilities
 from ovgsr.models.preprocess import load_image
@@ -22,6 +23,10 @@ from ovgsr.vocabulary import Vocabulary
 
 SHIPPED_STUDENT = "sketch"
 """The name of the student that the package carries: it knows drawn pictures only."""
+
+
+class DeviceError(OvgsrError):
+    """A device that this machine does not have."""
 
 
 class SituationRecognizer:
@@ -47,12 +52,13 @@ class SituationRecognizer:
         """A recognizer from a folder, a model on the Hugging Face hub, or the shipped student (``"sketch"``, the
         default).
 
-        Raises CheckpointError where the checkpoint is missing or damaged, TextEncoderError where its text encoder is.
+        Raises CheckpointError where the checkpoint is missing or damaged, TextEncoderError where its text encoder is,
+        DeviceError where this machine cannot compute on ``device``.
         """
+        chosen = _usable_device(device)
         if str(name) == SHIPPED_STUDENT and not Path(name).exists():
             name = str(resources.files("ovgsr") / "assets" / "sketch_student")
         checkpoint = StudentCheckpoint.from_pretrained(str(name), **hub)
-        chosen = device or str(torch.accelerator.current_accelerator(check_available=True) or "cpu")
         return cls(checkpoint, load_text_encoder(checkpoint.settings.text_encoder, device=chosen), chosen)
 
     @property
@@ -162,6 +168,20 @@ class SituationRecognizer:
         verbs = chosen.flatten()
         outputs = self.model.fill_roles(repeated, verbs, text)
         return iter(decode_situations(outputs, verbs, scores, repeat_pictures(sizes_wh, count), vocabulary))
+
+
+def _usable_device(name: str | None) -> str:
+    """The device of that name, by default a GPU where there is one. Raises DeviceError where it cannot be used."""
+    if name is None:
+        return str(torch.accelerator.current_accelerator(check_available=True) or "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DeviceError(
+            f"the device {name!r} cannot be used on this machine ({reason}); name cpu or leave it out"
+        ) from None
+    return name
 
 
 def _verbs_to_fill(

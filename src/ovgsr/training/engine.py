@@ -35,6 +35,9 @@ class Engine:
             raise MissingExtraError("training needs the extra 'train': pip install 'ovgsr[train]'") from None
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
+        if settings.precision == "fp16" and not torch.accelerator.is_available():
+            # Asked of accelerate, it would refuse only after fixing this precision for the rest of the process.
+            raise PrecisionError("train.precision=fp16 needs a GPU; use bf16 or no")
         try:
             self._accelerator = Accelerator(
                 mixed_precision=settings.precision,
@@ -45,10 +48,10 @@ class Engine:
                 step_scheduler_with_optimizer=False,
                 kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
             )
-        except ValueError as error:  # float16 without a GPU; another precision than an earlier run of this process
+        except ValueError as error:  # bfloat16 on an old GPU; another precision than an earlier run of this process
             raise PrecisionError(
-                f"train.precision={settings.precision} cannot be used here ({' '.join(str(error).split())}); use bf16 "
-                "or no, and one precision a process"
+                f"train.precision={settings.precision} cannot be used here ({' '.join(str(error).split())}); use "
+                "train.precision=no, or a new process where another precision was used before"
             ) from None
 
     @property
@@ -130,7 +133,3 @@ class Engine:
         """Restores what :meth:`scaler_state` gave."""
         if self._accelerator.scaler is not None and state:
             self._accelerator.scaler.load_state_dict(state)
-
-    def end(self) -> None:
-        """Leaves the process group."""
-        self._accelerator.end_training()

@@ -214,6 +214,7 @@ class Trainer:
             "step": self.progress.step,
             "epoch": self.progress.epoch,
             "batches": self.progress.batches,
+            "processes": self.engine.processes,
             "schedule": self.schedule.state_dict()["last_epoch"],
             "scaler": self.engine.scaler_state(),
         }
@@ -226,6 +227,12 @@ class Trainer:
                 self.run.cut_log(0, 0)
             return
         tensors, numbers = loaded
+        processes = numbers.get("processes", self.engine.processes)
+        if processes != self.engine.processes:  # other batches, another number of steps: it would be another run
+            raise RunError(
+                f"{self.run.path}: was started with {processes} processes, not {self.engine.processes}; resume it with "
+                "as many"
+            )
         self._student().load_state_dict(_under("model.", tensors))
         if self.averaged is not None:
             self.averaged.load_state_dict(_under("averaged.", tensors))
