@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -128,7 +129,7 @@ def _of_model(
         with_verbs,
     )
     from ovgsr.evaluation.evaluate import evaluate_predictions
-    from ovgsr.evaluation.predictions import write_predictions
+    from ovgsr.evaluation.predictions import PredictionsWriter
     from ovgsr.recognizers.annotated import predict_annotated
     from ovgsr.recognizers.student import SituationRecognizer
 
@@ -140,12 +141,12 @@ def _of_model(
         vocabulary = vocabulary.with_verbs(chosen.candidates(fold))
         images = with_verbs(images, vocabulary.verb_names)
     recognizer = SituationRecognizer.from_pretrained(model, device=device)
-    with progress_bar("predicting") as progress:
-        found = list(predict_annotated(recognizer, images, image_folder(data), vocabulary, progress=progress))
-    if save is not None:
-        write_predictions(save, found)
     offset = recognizer.checkpoint.calibration.unseen_offset or None if chosen is not None else None
-    report = evaluate_predictions(found, images, chosen, fold, profiles, offset=offset)
+    with progress_bar("predicting") as progress, ExitStack() as stack:
+        found = predict_annotated(recognizer, images, image_folder(data), vocabulary, progress=progress)
+        if save is not None:
+            found = stack.enter_context(PredictionsWriter(save)).passed_on(found)
+        report = evaluate_predictions(found, images, chosen, fold, profiles, offset=offset)
     met = [] if chosen is None else [v for v in chosen.groups(fold)["unseen"] if v in recognizer.vocabulary]
     if not met:
         return report, recognizer.notices

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from ovgsr.recognizers.student import SituationRecognizer
     from ovgsr.situation import ImagePrediction
     from ovgsr.vocabulary import Vocabulary
 
 PICTURE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 _BATCH = 16
+_BATCH_PIXELS = 40_000_000
+"""Large photos go through one by one, so that memory does not grow with their size times the batch's."""
 
 
 def predict(
@@ -43,7 +47,7 @@ def predict(
     from ovgsr.recognizers.student import SituationRecognizer
     from ovgsr.recognizers.vocabulary_words import user_vocabulary
 
-    work = output_names(find_pictures(pictures), out)
+    work = output_names(find_pictures(pictures, out), out)
     if skip_done:
         work = [(picture, target) for picture, target in work if not with_ending(target, ".json").exists()]
     recognizer = SituationRecognizer.from_pretrained(model, device=device)
@@ -64,14 +68,15 @@ def predict(
         raise typer.Exit(1)
 
 
-def find_pictures(paths: list[Path]) -> list[Path]:
-    """The pictures named, and those in the folders named, sorted; an empty folder is an error."""
+def find_pictures(paths: list[Path], out: Path | None = None) -> list[Path]:
+    """The pictures named, and those in the folders named (but for ``out``'s own), sorted; no picture is an error."""
     from ovgsr.errors import OvgsrError
 
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURE_ENDINGS)
+            files = [file for file in path.rglob("*") if out is None or not file.is_relative_to(out)]
+            inside = sorted(file for file in files if file.suffix.lower() in PICTURE_ENDINGS)
             if not inside:
                 raise OvgsrError(f"{path}: no picture in this folder ({', '.join(sorted(PICTURE_ENDINGS))})")
             found += inside
@@ -109,22 +114,22 @@ def _run(
     """Per picture its output path and either the sentence that was found, or the error as ``_Failure``."""
     from ovgsr.models.preprocess import ImageError, load_image
 
-    for start in range(0, len(work), _BATCH):
-        batch = []
-        for picture, target in work[start : start + _BATCH]:
-            try:
-                batch.append((picture, target, load_image(picture)))
-            except ImageError as error:
-                yield target, _Failure(str(error))
-        if batch:
-            predictions = recognizer.predict(
-                [image for _, _, image in batch],
-                vocabulary,
-                file_names=[str(picture) for picture, _, _ in batch],
-                top_k=top_k,
-            )
-            for (_, target, image), prediction in zip(batch, predictions, strict=True):
-                yield target, write_result(recognizer, vocabulary, prediction, image, target, draw)
+    def finish(batch: list[tuple[Path, Path, Image]]) -> Iterator[tuple[Path, str]]:
+        images, names = [image for _, _, image in batch], [str(picture) for picture, _, _ in batch]
+        predictions = recognizer.predict(images, vocabulary, file_names=names, top_k=top_k)
+        for (_, target, image), prediction in zip(batch, predictions, strict=True):
+            yield target, write_result(recognizer, vocabulary, prediction, image, target, draw)
+
+    batch: list[tuple[Path, Path, Image]] = []
+    for picture, target in work:
+        try:
+            batch.append((picture, target, load_image(picture)))
+        except ImageError as error:
+            yield target, _Failure(str(error))
+        if len(batch) == _BATCH or sum(image.width * image.height for _, _, image in batch) > _BATCH_PIXELS:
+            yield from finish(batch)
+            batch = []
+    yield from finish(batch)
 
 
 class _Failure(str):
@@ -135,7 +140,7 @@ def write_result(
     recognizer: SituationRecognizer,
     vocabulary: Vocabulary,
     prediction: ImagePrediction,
-    image: object,
+    image: Image,
     target: Path,
     draw: bool,
 ) -> str:
@@ -153,6 +158,6 @@ def write_result(
     write_text_atomically(with_ending(target, ".json"), json.dumps(record, ensure_ascii=False, indent=2))
     if draw:
         notice = " ".join(prediction.notices) or None
-        drawn = draw_situation(image, prediction.best, complete, notice=notice)  # type: ignore[arg-type]
+        drawn = draw_situation(image, prediction.best, complete, notice=notice)
         write_atomically(with_ending(target, ".png"), lambda path: drawn.save(path, format="PNG"))
     return f"{sentence} ({prediction.best.verb} {100 * (prediction.best.score or 0):.0f} %)"

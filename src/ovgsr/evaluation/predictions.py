@@ -232,6 +232,12 @@ class PredictionsWriter:
         self._stream.write(line + "\n")
         self.written += 1
 
+    def passed_on(self, predictions: Iterable[ImagePrediction]) -> Iterator[ImagePrediction]:
+        """The same predictions, written on the way: a large data set's need never be in memory together."""
+        for prediction in predictions:
+            self.write(prediction)
+            yield prediction
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

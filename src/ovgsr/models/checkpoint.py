@@ -29,6 +29,7 @@ from ovgsr.files import write_atomically, write_text_atomically
 from ovgsr.models.build import build_student
 from ovgsr.models.preprocess import Preprocess
 from ovgsr.models.situation_transformer import SituationTransformer
+from ovgsr.models.text_encoder import same_encoder
 from ovgsr.tensors import TextEmbeddings
 from ovgsr.vocabulary import Vocabulary, VocabularyError
 
@@ -90,7 +91,7 @@ class StudentCheckpoint(ModelHubMixin):
 
         Raises CheckpointError where another text encoder made them: its space is not the one the weights know.
         """
-        if text.fingerprint != self.text_fingerprint:
+        if not same_encoder(text.fingerprint, self.text_fingerprint):
             raise CheckpointError(
                 f"this checkpoint reads words embedded by {self.text_fingerprint!r}, not by {text.fingerprint!r}; "
                 "embed the vocabulary with the checkpoint's own text encoder"

@@ -30,7 +30,8 @@ def verb_log_probabilities(scores: VerbScores, text: TextEmbeddings, unseen_offs
 def rank_verbs(log_probabilities: Tensor, vocabulary: Vocabulary) -> list[tuple[tuple[str, float], ...]]:
     """For each picture every offered verb with its probability, best first."""
     order = log_probabilities.argsort(dim=-1, descending=True, stable=True)
-    probabilities = log_probabilities.gather(-1, order).exp()
+    # In float64, for a probability of e-103 is 0 in float32 and could not be ranked any more.
+    probabilities = log_probabilities.gather(-1, order).double().exp()
     names = vocabulary.verb_names
     return [
         tuple((names[index], float(f"{probability:.6g}")) for index, probability in zip(row, values, strict=True))

@@ -78,6 +78,11 @@ def load_text_encoder(
     return CachedTextEncoder(find_text_encoder(name), cache_folder(cache_dir), device)
 
 
+def same_encoder(first: str, second: str) -> bool:
+    """Whether two fingerprints name one encoder; the first part, a name or a folder's, is for people only."""
+    return first.partition(":")[2] == second.partition(":")[2] if ":" in first and ":" in second else first == second
+
+
 def embed_vocabulary(vocabulary: Vocabulary, encoder: TextEncoder) -> TextEmbeddings:
     """The vocabulary's texts as embeddings: verbs, each verb's roles in frame order, and ``answers``."""
     verb_texts = [verb.text for verb in vocabulary.verbs]

@@ -207,5 +207,13 @@ def _look_up(words: Sequence[str], sources: Sequence[Vocabulary]) -> list[Noun]:
     for source in reversed(sources):
         for position, noun in enumerate(source.nouns_by_word(words)):
             if source.answer_index(noun.key) is not None:
-                found[position] = noun
+                found[position] = _called(noun, words[position])
     return found
+
+
+def _called(noun: Noun, word: str) -> Noun:
+    """The noun under the user's own word for it: who asks for a gizmo is not told of an appliance."""
+    if word == noun.key or word.lower() == noun.gloss.lower():
+        return noun
+    others = tuple(other for other in noun.words if other.lower() != word.lower())
+    return replace(noun, words=(word, *others))

@@ -55,6 +55,7 @@ class Plan:
     dev_per_verb: int
     test_per_verb: int
     format: str = "ovgsr-sketch-swig-1"
+    """Changes whenever a picture or a record would, so that no folder mixes drawings of two versions."""
 
     def chunks(self) -> list[Chunk]:
         """The pictures of each split and verb, numbered through over the splits: dev, then test, then train."""
@@ -160,7 +161,10 @@ def _open_folder(out: Path, plan: Plan) -> None:
     plan_path = out / PLAN_FILE
     wanted = asdict(plan)
     if plan_path.exists():
-        found = json.loads(plan_path.read_text(encoding="utf-8"))
+        try:
+            found = json.loads(plan_path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise SketchError(f"{plan_path} is damaged; delete this folder and draw it again.") from None
         if found != wanted:
             raise SketchError(
                 f"{plan_path} says that this folder holds a SketchSWiG with other settings ({found}, wanted {wanted}); "

@@ -26,4 +26,6 @@ def averaged_model(model: nn.Module, decay: float) -> AveragedModel:
             else:
                 mean.copy_(current)
 
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    averaged.n_averaged = averaged.n_averaged.cpu()  # it is read at every step, which would wait for a GPU
+    return averaged

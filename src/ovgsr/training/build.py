@@ -62,7 +62,7 @@ def build_parts(config: Config) -> Parts:
         vocabulary=data.vocabulary,
         augmentation=_augmentation(config.data),
         seed=config.train.seed,
-        cache_images=_CACHE_BYTES if config.data.cache_images else 0,
+        cache_images=_CACHE_BYTES // max(1, config.data.workers) if config.data.cache_images else 0,
     )
     verb_of_picture = [data.vocabulary.verb_index(image.situation.verb) for image in data.train]
     factors = repeat_factors(verb_of_picture, len(data.vocabulary.verbs), config.data.rare_repeat)

@@ -90,9 +90,9 @@ class Engine:
         """Gradients of the loss."""
         self._accelerator.backward(loss)
 
-    def clip(self, parameters: Any, norm: float) -> float:
-        """Scales the gradients down to ``norm``; returns what the norm was."""
-        return float(self._accelerator.clip_grad_norm_(parameters, norm))
+    def clip(self, parameters: Any, norm: float) -> Tensor:
+        """Scales the gradients down to ``norm``; returns what the norm was, unread: reading it would wait for a GPU."""
+        return self._accelerator.clip_grad_norm_(parameters, norm)  # type: ignore[no-any-return]
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
         """Numbers averaged over the processes."""

@@ -63,6 +63,8 @@ class Trainer:
         self.engine = Engine(config.train)
         # One process speaks for all: eight progress bars would fight for a terminal.
         self.observer: Observer = observer if observer and self.engine.is_main else _Watchless()
+        if self.engine.is_main:
+            run.open(config, resume=resume)
         self.parts: Parts = build_parts(config)
         self.task: nn.Module = SupervisedTask(self.parts.checkpoint.model, config.loss)
         self.optimizer: Any = build_optimizer(self.task, config.optim)
@@ -71,7 +73,7 @@ class Trainer:
         self.averaged: AveragedModel | None = None
         self.progress = _Progress()
         if self.engine.is_main:
-            run.open(config, self.parts.data.vocabulary, resume=resume)
+            run.explain(self.parts.data.vocabulary)
         self.engine.wait()
         self.task, self.optimizer, self.loader = self.engine.prepare(self.task, self.optimizer, self.parts.loader)
         if config.optim.ema:
@@ -109,7 +111,7 @@ class Trainer:
                     losses, report = self.task(batch, text, counts)
                     loss = torch.stack(list(losses.values())).sum()
                 self.engine.backward(loss)
-                norm = 0.0
+                norm = torch.zeros(())
                 if self.engine.steps_now:
                     norm = self.engine.clip(self.task.parameters(), self.config.optim.clip_norm)
                 self.optimizer.step()
@@ -128,7 +130,7 @@ class Trainer:
             if progress.step % settings.checkpoint_every == 0:
                 self._save_state()
 
-    def _observe(self, numbers: dict[str, Tensor], norm: float, speed: float) -> None:
+    def _observe(self, numbers: dict[str, Tensor], norm: Tensor, speed: float) -> None:
         """Writes a line every ``log_every`` steps; the loss of every step would cost a synchronisation on a GPU."""
         step = self.progress.step
         if step % self.config.train.log_every and step != self.steps:
@@ -144,7 +146,7 @@ class Trainer:
             "step": step,
             "epoch": self.progress.epoch,
             **{name: round(value, 6) for name, value in means.items()},
-            "gradient_norm": round(norm, 4),
+            "gradient_norm": round(float(norm), 4),
             "learning_rate": self.config.optim.learning_rate * rate_at(step - 1, self.steps, self.config.optim),
             "pictures_per_second": round(speed, 1),
         }

@@ -49,7 +49,7 @@ class RunDir:
         """One JSON object a line, as training goes."""
         return self.path / "metrics.jsonl"
 
-    def open(self, config: Config, vocabulary: Vocabulary, *, resume: bool) -> None:
+    def open(self, config: Config, *, resume: bool) -> None:
         """Makes the folder, or checks that it holds this very run.
 
         Raises RunError where the folder holds a run already (and ``resume`` is off) or one with other settings.
@@ -63,6 +63,9 @@ class RunDir:
             raise RunError(f"{self.path}: not empty and no run folder; give another one with --out")
         else:
             write_text_atomically(kept, _settings(config))  # first: it is what a folder is known by after a kill
+
+    def explain(self, vocabulary: Vocabulary) -> None:
+        """Writes what a reader needs besides the settings, where it is not there yet."""
         explained = {
             "environment.json": json.dumps(environment(), indent=2),
             "vocabulary.json": json.dumps(vocabulary.to_json(), indent=1),
