@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test lint types pytest slow setup clean
+.PHONY: demo test lint types pytest setup clean
 
 demo: $(STAMP)
 	$(BIN)/ovgsr demo --out demo_output
@@ -21,10 +21,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 pytest: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow"
-
-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest
 
 setup: $(STAMP)
 

@@ -298,7 +298,7 @@ where (a box). Verbs and nouns are an argument of the call: words outside the tr
 ## Use
 
 ```python
-from ovgsr.recognizers.student import SituationRecognizer
+from ovgsr import SituationRecognizer
 
 recognizer = SituationRecognizer.from_pretrained("path/to/this/folder")
 print(recognizer("picture.jpg").best)
