@@ -163,8 +163,7 @@ class Vocabulary:
 
     def word(self, key: str) -> str:
         """The gloss of a noun's key, or the key itself where it is not offered (another system's answer)."""
-        index = self._answer_index.get(key)
-        return key if index is None else (EMPTY if index == 0 else self.nouns[index - 1]).gloss
+        return self.noun(key).gloss if key in self._answer_index else key
 
     def __contains__(self, verb_name: object) -> bool:
         return verb_name in self._verb_index

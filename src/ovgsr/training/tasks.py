@@ -17,6 +17,10 @@ class SupervisedTask(nn.Module):
         super().__init__()
         self.model = model
         self.settings = settings
+        for teachers in (model.distilled, model.distilled_scores):
+            if teachers is not None:
+                # No loss of this task reaches them, and DistributedDataParallel waits for every trainable weight.
+                teachers.requires_grad_(False)
 
     def forward(
         self, batch: Batch, text: TextEmbeddings, verb_counts: Tensor
