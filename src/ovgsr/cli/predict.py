@@ -44,12 +44,13 @@ def predict(
     A picture that cannot be read is named and left out; the others are done, and the exit code is 1.
     """
     from ovgsr.cli.progress import console, messages, progress_bar
-    from ovgsr.recognizers.student import SituationRecognizer
-    from ovgsr.recognizers.vocabulary_words import user_vocabulary
 
     work = output_names(find_pictures(pictures, out), out)
     if skip_done:
         work = [(picture, target) for picture, target in work if not with_ending(target, ".json").exists()]
+    from ovgsr.recognizers.student import SituationRecognizer  # seconds to import: an empty folder is told before
+    from ovgsr.recognizers.vocabulary_words import user_vocabulary
+
     recognizer = SituationRecognizer.from_pretrained(model, device=device)
     vocabulary = user_vocabulary(recognizer.vocabulary, verbs, nouns, recognizer.text_encoder.encode)
     for notice in recognizer.notices:

@@ -21,7 +21,6 @@ def train(
     from ovgsr.cli.progress import console
     from ovgsr.cli.training_bar import TrainingBar
     from ovgsr.config import load_config
-    from ovgsr.training.loop import train as run_recipe
 
     changes = list(overrides or [])
     if data is not None:
@@ -29,6 +28,8 @@ def train(
     if seed is not None:
         changes.append(f"train.seed={seed}")
     config = load_config(recipe, changes)
+    from ovgsr.training.loop import train as run_recipe  # seconds to import: a misspelt setting is told before
+
     with TrainingBar(config.name) as bar:
         run_recipe(config, out, resume=resume, observer=bar)
     console.print(
