@@ -16,8 +16,7 @@ TENSORS = {"model.weight": torch.arange(6.0).reshape(2, 3), "random.cpu": torch.
 
 def test_a_new_folder_explains_itself(tmp_path: Path, tiny_vocabulary: Vocabulary) -> None:
     run = RunDir(tmp_path / "runs" / "one")
-    run.open(Config(), resume=False)
-    run.explain(tiny_vocabulary)
+    run.open(Config(), tiny_vocabulary, resume=False)
     names = sorted(path.name for path in run.path.iterdir())
     assert names == ["README.txt", "config.json", "environment.json", "vocabulary.json"]
     assert Config.model_validate_json((run.path / "config.json").read_text()) == Config()
@@ -30,19 +29,18 @@ def test_a_new_folder_explains_itself(tmp_path: Path, tiny_vocabulary: Vocabular
 
 def test_a_folder_in_use_is_never_overwritten(tmp_path: Path, tiny_vocabulary: Vocabulary) -> None:
     run = RunDir(tmp_path / "one")
-    run.open(Config(), resume=False)
+    run.open(Config(), tiny_vocabulary, resume=False)
     with pytest.raises(RunError, match=r"one: holds a run already; give --resume"):
-        run.open(Config(), resume=False)
-        run.explain(tiny_vocabulary)
-    run.open(Config(), resume=True)
+        run.open(Config(), tiny_vocabulary, resume=False)
+    run.open(Config(), tiny_vocabulary, resume=True)
     with pytest.raises(RunError, match=r"config\.json: other settings than this run's; resume with the recipe"):
-        run.open(Config(name="other"), resume=True)
+        run.open(Config(name="other"), tiny_vocabulary, resume=True)
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "thesis.tex").write_text("years of work")
     for resume in (False, True):
         with pytest.raises(RunError, match="foreign: not empty and no run folder"):
-            RunDir(foreign).open(Config(), resume=resume)
+            RunDir(foreign).open(Config(), tiny_vocabulary, resume=resume)
     assert [path.name for path in foreign.iterdir()] == ["thesis.tex"]
 
 

@@ -64,7 +64,7 @@ class Trainer:
         # One process speaks for all: eight progress bars would fight for a terminal.
         self.observer: Observer = observer if observer and self.engine.is_main else _Watchless()
         if self.engine.is_main:
-            run.open(config, resume=resume)
+            run.check(config, resume=resume)  # before minutes of preparation
         self.parts: Parts = build_parts(config)
         self.task: nn.Module = SupervisedTask(self.parts.checkpoint.model, config.loss)
         self.optimizer: Any = build_optimizer(self.task, config.optim)
@@ -73,7 +73,7 @@ class Trainer:
         self.averaged: AveragedModel | None = None
         self.progress = _Progress()
         if self.engine.is_main:
-            run.explain(self.parts.data.vocabulary)
+            run.open(config, self.parts.data.vocabulary, resume=resume)
         self.engine.wait()
         self.task, self.optimizer, self.loader = self.engine.prepare(self.task, self.optimizer, self.parts.loader)
         if config.optim.ema:

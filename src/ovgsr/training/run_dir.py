@@ -49,24 +49,23 @@ class RunDir:
         """One JSON object a line, as training goes."""
         return self.path / "metrics.jsonl"
 
-    def open(self, config: Config, *, resume: bool) -> None:
-        """Makes the folder, or checks that it holds this very run.
+    def check(self, config: Config, *, resume: bool) -> None:
+        """Writes nothing: whether this run may use the folder.
 
         Raises RunError where the folder holds a run already (and ``resume`` is off) or one with other settings.
         """
-        kept = self.path / "config.json"
-        if kept.exists():
+        if (self.path / "config.json").exists():
             if not resume:
                 raise RunError(f"{self.path}: holds a run already; give --resume to go on with it, or another folder")
             self.require_settings(config)
         elif self.path.exists() and any(self.path.iterdir()):
             raise RunError(f"{self.path}: not empty and no run folder; give another one with --out")
-        else:
-            write_text_atomically(kept, _settings(config))  # first: it is what a folder is known by after a kill
 
-    def explain(self, vocabulary: Vocabulary) -> None:
-        """Writes what a reader needs besides the settings, where it is not there yet."""
+    def open(self, config: Config, vocabulary: Vocabulary, *, resume: bool) -> None:
+        """Makes the folder, or goes on with it. Raises RunError as :meth:`check` does."""
+        self.check(config, resume=resume)
         explained = {
+            "config.json": _settings(config),  # first: it is what a folder is known by after a kill
             "environment.json": json.dumps(environment(), indent=2),
             "vocabulary.json": json.dumps(vocabulary.to_json(), indent=1),
             "README.txt": _README,
@@ -139,10 +138,6 @@ class RunDir:
         return None
 
 
-def _settings(config: Config) -> str:
-    return json.dumps(config.model_dump(mode="json"), indent=2, sort_keys=True)
-
-
 def optimizer_to_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's moments under names, for a safetensors file."""
     state = optimizer.state_dict()["state"]
@@ -160,6 +155,10 @@ def optimizer_from_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[st
             state.setdefault(int(index), {})[key] = tensor
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _settings(config: Config) -> str:
+    return json.dumps(config.model_dump(mode="json"), indent=2, sort_keys=True)
 
 
 def environment() -> dict[str, Any]:
