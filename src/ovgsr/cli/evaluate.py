@@ -102,10 +102,10 @@ def _table(title: str, scores: SituationScores) -> Table:
 def _of_file(
     predictions: Path, data: Path, split: Path | None, fold: str, profiles: tuple[str, ...]
 ) -> EvaluationReport:
-    from ovgsr.data.swig import read_annotations, read_split, read_split_file
+    from ovgsr.data.swig import read_annotations, read_split
     from ovgsr.evaluation.evaluate import evaluate_file
 
-    chosen = read_split_file(split) if split else read_split(data)
+    chosen = read_split(data, split)
     return evaluate_file(predictions, read_annotations(data, fold), chosen, fold, profiles)  # type: ignore[arg-type]
 
 
@@ -123,7 +123,6 @@ def _of_model(
         image_folder,
         read_annotations,
         read_split,
-        read_split_file,
         read_vocabulary,
         require_known_verbs,
         with_verbs,
@@ -133,7 +132,7 @@ def _of_model(
     from ovgsr.recognizers.annotated import predict_annotated
     from ovgsr.recognizers.student import SituationRecognizer
 
-    chosen = read_split_file(split) if split else read_split(data)
+    chosen = read_split(data, split)
     vocabulary = read_vocabulary(data)
     images = read_annotations(data, fold)  # type: ignore[arg-type]
     if chosen is not None:

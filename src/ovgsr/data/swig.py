@@ -126,8 +126,10 @@ def verify_original(vocabulary: Vocabulary) -> None:
         )
 
 
-def read_split(root: Path) -> VerbSplit | None:
-    """The data set's own split into seen, rare and unseen verbs; None where it has none."""
+def read_split(root: Path, file: Path | None = None) -> VerbSplit | None:
+    """The split in ``file``, by default the data set's own; None where it has none and none is given."""
+    if file is not None:
+        return read_split_file(file)
     path = split_path(Path(root))
     return read_split_file(path) if path.is_file() else None
 

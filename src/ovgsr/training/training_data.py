@@ -10,7 +10,6 @@ from ovgsr.data.errors import DataError
 from ovgsr.data.swig import (
     read_annotations,
     read_split,
-    read_split_file,
     read_vocabulary,
     require_known_verbs,
     with_verbs,
@@ -39,7 +38,7 @@ def read_training_data(settings: DataSettings) -> TrainingData:
     """
     root = Path(settings.root)
     whole = read_vocabulary(root)
-    split = read_split_file(Path(settings.split)) if settings.split else read_split(root)
+    split = read_split(root, Path(settings.split) if settings.split else None)
     if split is None:  # an ordinary closed benchmark: every verb is seen
         split = VerbSplit("all verbs seen", seen=whole.verb_names)
     require_known_verbs(split, whole)
