@@ -19,7 +19,7 @@ FLOORS = {
     **dict.fromkeys(("situation", "vocabulary", "errors", "files"), 0),
     **dict.fromkeys(("boxes", "tensors", "config", "captions", "noun_phrases"), 1),
     **dict.fromkeys(("data", "sketch", "models", "losses", "evaluation", "teacher"), 2),
-    **dict.fromkeys(("recognizers", "distillation", "drawing", "report"), 3),
+    **dict.fromkeys(("recognizers", "distillation", "drawing", "report", "rationale_page"), 3),
     **dict.fromkeys(("training", "export"), 4),
     **dict.fromkeys(("cli", "web"), 5),
 }

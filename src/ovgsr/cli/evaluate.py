@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ovgsr.cli import teacher_options as options
+
 if TYPE_CHECKING:
     from rich.table import Table
 
     from ovgsr.evaluation.evaluate import EvaluationReport
     from ovgsr.evaluation.scores import SituationScores
+    from ovgsr.situation import AnnotatedImage
+    from ovgsr.vocabulary import VerbSplit, Vocabulary
 
 _METRICS = ("value", "value-all", "grounded", "grounded-all")
 
@@ -31,6 +35,11 @@ def evaluate(
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the results file here.")] = None,
     save_predictions: Annotated[Path | None, typer.Option(help="Write the model's predictions file here.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
+    teacher: options.Teacher = None,
+    teacher_precision: options.Precision = "auto",
+    teacher_verbs: options.Verbs = "likelihood",
+    teacher_roles: options.Roles = "json",
+    teacher_calibration: options.Calibration = "none",
 ) -> None:
     """Verb top-1 / top-5, value and grounded value in the three verb settings, for seen, rare and unseen verbs.
 
@@ -41,12 +50,15 @@ def evaluate(
     from ovgsr.errors import OvgsrError
     from ovgsr.files import write_text_atomically
 
-    if (model is None) == (predictions is None):
-        raise OvgsrError("give either --model or --predictions")
+    if sum(given is not None for given in (model, predictions, teacher)) != 1:
+        raise OvgsrError("give either --model, --teacher or --predictions")
     profiles = tuple(profile or ("official", "coformer"))
     notices: tuple[str, ...] = ()
     if predictions is not None:
         report = _of_file(predictions, data, split, fold, profiles)
+    elif teacher is not None:
+        asked = (teacher, teacher_precision, teacher_verbs, teacher_roles, teacher_calibration)
+        report, notices = _of_teacher(asked, data, split, fold, profiles, save_predictions, device)
     else:
         report, notices = _of_model(str(model), data, split, fold, profiles, save_predictions, device)
     print_report(report)
@@ -119,26 +131,13 @@ def _of_model(
     device: str | None,
 ) -> tuple[EvaluationReport, tuple[str, ...]]:
     from ovgsr.cli.progress import progress_bar
-    from ovgsr.data.swig import (
-        image_folder,
-        read_annotations,
-        read_split,
-        read_vocabulary,
-        require_known_verbs,
-        with_verbs,
-    )
+    from ovgsr.data.swig import image_folder
     from ovgsr.evaluation.evaluate import evaluate_predictions
     from ovgsr.evaluation.predictions import PredictionsWriter
     from ovgsr.recognizers.annotated import predict_annotated
     from ovgsr.recognizers.student import SituationRecognizer
 
-    chosen = read_split(data, split)
-    vocabulary = read_vocabulary(data)
-    images = read_annotations(data, fold)  # type: ignore[arg-type]
-    if chosen is not None:
-        require_known_verbs(chosen, vocabulary)
-        vocabulary = vocabulary.with_verbs(chosen.candidates(fold))
-        images = with_verbs(images, vocabulary.verb_names)
+    chosen, vocabulary, images = _competing(data, split, fold)
     recognizer = SituationRecognizer.from_pretrained(model, device=device)
     offset = recognizer.checkpoint.calibration.unseen_offset or None if chosen is not None else None
     with progress_bar("predicting") as progress, ExitStack() as stack:
@@ -151,3 +150,47 @@ def _of_model(
         return report, recognizer.notices
     leak = f"the student was trained on {len(met)} of the split's unseen verbs ({met[0]} first): to it they are seen"
     return report, (*recognizer.notices, leak)
+
+
+def _of_teacher(
+    asked: tuple[str, str, str, str, str],
+    data: Path,
+    split: Path | None,
+    fold: str,
+    profiles: tuple[str, ...],
+    save: Path | None,
+    device: str | None,
+) -> tuple[EvaluationReport, tuple[str, ...]]:
+    from ovgsr.cli.progress import progress_bar
+    from ovgsr.data.swig import image_folder
+    from ovgsr.evaluation.evaluate import evaluate_predictions
+    from ovgsr.evaluation.predictions import PredictionsWriter
+    from ovgsr.recognizers.annotated_pictures import predict_annotated_pictures
+
+    chosen, vocabulary, images = _competing(data, split, fold)
+    recognizer = options.prompted_recognizer(*asked, device)
+    size = recognizer.settings.batch_pictures
+    with progress_bar("predicting") as progress, ExitStack() as stack:
+        found = predict_annotated_pictures(
+            recognizer, images, image_folder(data), vocabulary, batch_size=size, progress=progress
+        )
+        if save is not None:
+            found = stack.enter_context(PredictionsWriter(save)).passed_on(found)
+        report = evaluate_predictions(found, images, chosen, fold, profiles)
+    return report, recognizer.notices
+
+
+def _competing(
+    data: Path, split: Path | None, fold: str
+) -> tuple[VerbSplit | None, Vocabulary, tuple[AnnotatedImage, ...]]:
+    """The split, the verbs that compete on the fold with the data's nouns, and the pictures of those verbs."""
+    from ovgsr.data.swig import read_annotations, read_split, read_vocabulary, require_known_verbs, with_verbs
+
+    chosen = read_split(data, split)
+    vocabulary = read_vocabulary(data)
+    images = read_annotations(data, fold)  # type: ignore[arg-type]
+    if chosen is not None:
+        require_known_verbs(chosen, vocabulary)
+        vocabulary = vocabulary.with_verbs(chosen.candidates(fold))
+        images = with_verbs(images, vocabulary.verb_names)
+    return chosen, vocabulary, tuple(images)

@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from ovgsr.cli import data_check, demo, evaluate, predict, sketch, train
+from ovgsr.cli import (
+    data_check,
+    demo,
+    evaluate,
+    predict,
+    sketch,
+    teacher_pretrain,
+    teacher_rationales,
+    teacher_show,
+    teacher_tokens,
+    train,
+)
 
 app = typer.Typer(
     name="ovgsr",
@@ -19,6 +30,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+teacher_app = typer.Typer(help="The multimodal LLM: visual tokens, rationales, pretraining.", no_args_is_help=True)
+app.add_typer(teacher_app, name="teacher")
 
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
@@ -26,6 +39,11 @@ app.command("train")(train.train)
 app.command("sketch")(sketch.sketch)
 app.command("demo")(demo.demo)
 data_app.command("check")(data_check.check)
+teacher_app.command("tokens")(teacher_tokens.tokens)
+teacher_app.command("merge-tokens")(teacher_tokens.merge)
+teacher_app.command("rationales")(teacher_rationales.rationales)
+teacher_app.command("show")(teacher_show.show)
+teacher_app.command("pretrain")(teacher_pretrain.pretrain)
 
 
 @app.callback(invoke_without_command=True)

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ovgsr.cli import teacher_options as options
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ovgsr.recognizers.prompted import PromptedRecognizer
     from ovgsr.recognizers.student import SituationRecognizer
     from ovgsr.situation import ImagePrediction
     from ovgsr.vocabulary import Vocabulary
@@ -25,8 +28,8 @@ _BATCH_PIXELS = 40_000_000
 def predict(
     pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
     model: Annotated[
-        str, typer.Option(help="Student: folder, hub name, or 'sketch' (shipped; drawn pictures only).")
-    ] = "sketch",
+        str | None, typer.Option(help="Student: folder, hub name, or 'sketch' (shipped; drawn pictures only; default).")
+    ] = None,
     verbs: Annotated[str | None, typer.Option(help="Verbs to choose from: 'feeding,riding', or a file.")] = None,
     nouns: Annotated[str | None, typer.Option(help="Nouns to choose from: 'dog,woman', or a file.")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Verbs whose frames are filled.")] = 5,
@@ -38,22 +41,33 @@ def predict(
         bool, typer.Option("--skip-done", help="Leave out pictures whose JSON is there already.")
     ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
+    teacher: options.Teacher = None,
+    teacher_precision: options.Precision = "auto",
+    teacher_verbs: options.Verbs = "likelihood",
+    teacher_roles: options.Roles = "json",
+    teacher_calibration: options.Calibration = "none",
 ) -> None:
     """Say what is going on in pictures: the verb, who and what takes part, and where.
 
     A picture that cannot be read is named and left out; the others are done, and the exit code is 1.
     """
     from ovgsr.cli.progress import console, messages, progress_bar
+    from ovgsr.errors import OvgsrError
 
+    if model is not None and teacher is not None:
+        raise OvgsrError("give either --model or --teacher")
     work = output_names(find_pictures(pictures, out), out)
     if skip_done:
         work = [(picture, target) for picture, target in work if not with_ending(target, ".json").exists()]
-    from ovgsr.recognizers.student import SituationRecognizer  # seconds to import: an empty folder is told before
-    from ovgsr.recognizers.vocabulary_words import user_vocabulary
+    from ovgsr.recognizers.vocabulary_words import user_vocabulary  # seconds to import: an empty folder is told before
 
-    recognizer = SituationRecognizer.from_pretrained(model, device=device)
-    vocabulary = user_vocabulary(recognizer.vocabulary, verbs, nouns, recognizer.text_encoder.encode)
-    for notice in recognizer.notices:
+    asked = (teacher_precision, teacher_verbs, teacher_roles, teacher_calibration)
+    recognizer = _student(model, device) if teacher is None else options.prompted_recognizer(teacher, *asked, device)
+    vocabulary = user_vocabulary(
+        recognizer.vocabulary, verbs, nouns, lambda texts: recognizer.text_encoder.encode(texts)
+    )
+    known = recognizer.notices
+    for notice in known:
         messages.print(f"note: {notice}", highlight=False, markup=False)
     failed = 0
     with progress_bar("predicting") as progress:
@@ -64,9 +78,17 @@ def predict(
                 messages.print(f"error: {result}", highlight=False, markup=False)
             else:
                 console.print(f"{target.name}: {result}", highlight=False, markup=False)
+    for notice in (notice for notice in recognizer.notices if notice not in known):  # what only the run could show
+        messages.print(f"note: {notice}", highlight=False, markup=False)
     console.print(f"{len(work) - failed} of {len(work)} pictures; JSON{' and PNG' if draw else ''} in {out}")
     if failed:
         raise typer.Exit(1)
+
+
+def _student(model: str | None, device: str | None) -> SituationRecognizer:
+    from ovgsr.recognizers.student import SHIPPED_STUDENT, SituationRecognizer
+
+    return SituationRecognizer.from_pretrained(model or SHIPPED_STUDENT, device=device)
 
 
 def find_pictures(paths: list[Path], out: Path | None = None) -> list[Path]:
@@ -106,7 +128,7 @@ def with_ending(target: Path, ending: str) -> Path:
 
 
 def _run(
-    recognizer: SituationRecognizer,
+    recognizer: SituationRecognizer | PromptedRecognizer,
     vocabulary: Vocabulary,
     work: list[tuple[Path, Path]],
     top_k: int,
@@ -138,7 +160,7 @@ class _Failure(str):
 
 
 def write_result(
-    recognizer: SituationRecognizer,
+    recognizer: SituationRecognizer | PromptedRecognizer,
     vocabulary: Vocabulary,
     prediction: ImagePrediction,
     image: Image,
@@ -149,8 +171,12 @@ def write_result(
     from ovgsr.captions import caption
     from ovgsr.drawing import draw_situation
     from ovgsr.files import write_atomically, write_text_atomically
+    from ovgsr.recognizers.student import SituationRecognizer
 
-    complete, _ = recognizer.offer(vocabulary)
+    if isinstance(recognizer, SituationRecognizer):
+        complete, _ = recognizer.offer(vocabulary)
+    else:
+        complete = recognizer.complete(vocabulary)
     sentence = caption(prediction.best, complete)
     record = {"caption": sentence, **prediction.to_json()}
     for frame in record["frames"].values():

@@ -21,7 +21,7 @@ from ovgsr.sketch.fillers import fillers
 from ovgsr.sketch.free_scenes import sample_free_scene
 from ovgsr.sketch.render import PICTURE_SIZE, FloatBox, RenderedScene, render
 from ovgsr.sketch.sampling import sample_scene
-from ovgsr.sketch.scene import Person, Scene
+from ovgsr.sketch.scene import Scene
 from ovgsr.sketch.split import VERBS
 from ovgsr.sketch.wording import at_place, call, can_fill, fill_slots
 

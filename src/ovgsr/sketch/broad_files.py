@@ -38,7 +38,12 @@ class BroadCorpus:
 
     def picture(self, index: int) -> npt.NDArray[np.uint8]:
         """Picture (96, 96, 3) number ``index``."""
-        return self.shards[index // SHARD][index % SHARD]
+        picture: npt.NDArray[np.uint8] = self.shards[index // SHARD][index % SHARD]
+        return picture
+
+    def conversation(self, index: int) -> tuple[tuple[str, str], ...]:
+        """Questions and answers about picture number ``index``."""
+        return tuple((turn.question, turn.answer) for turn in self.turns[index])
 
 
 def _names(out: Path, shard: int) -> tuple[Path, Path]:
@@ -95,12 +100,13 @@ def read_broad_corpus(folder: Path) -> BroadCorpus:
     if not path.exists():
         raise SketchError(f"{folder} holds no broad corpus ({PLAN_FILE} is missing); draw one first.")
     pictures = int(json.loads(path.read_text(encoding="utf-8"))["pictures"])
-    shards, turns = [], []
+    shards: list[npt.NDArray[np.uint8]] = []
+    turns: list[tuple[Turn, ...]] = []
     for shard in range(-(-pictures // SHARD)):
         array, texts = _names(folder, shard)
         if not texts.exists():
             raise SketchError(f"{texts} is missing: the corpus is unfinished; draw it again to finish it.")
         shards.append(np.load(array, mmap_mode="r", allow_pickle=False))
-        for line in texts.read_text(encoding="utf-8").splitlines():
-            turns.append(tuple(Turn(question, answer) for question, answer in json.loads(line)))
+        lines = texts.read_text(encoding="utf-8").splitlines()
+        turns += [tuple(Turn(question, answer) for question, answer in json.loads(line)) for line in lines]
     return BroadCorpus(tuple(shards), tuple(turns))

@@ -65,6 +65,11 @@ class Engine:
         return int(self._accelerator.num_processes)
 
     @property
+    def process(self) -> int:
+        """The number of this process among them, from 0."""
+        return int(self._accelerator.process_index)
+
+    @property
     def is_main(self) -> bool:
         """Whether this process writes files and prints."""
         return bool(self._accelerator.is_main_process)
