@@ -132,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
             fault = chat.refuses(body) or chat.faults(number)
             if fault and fault.kind == "slow":
                 time.sleep(fault.seconds)
-            text = "" if fault and fault.kind == "empty" else chat.answer(body)
+            text = "" if fault and fault.kind in ("empty", "status", "body", "hang_up") else chat.answer(body)
         finally:
             # Before the reply: with it in hand, the client's next request may be here at once.
             with chat.lock:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ovgsr.teacher.llm import LlmFailure, LlmReply
-from ovgsr.teacher.llm_pacing import Pace, TokenBucket, WallClock, backoff_seconds, retry_after_seconds
+from ovgsr.teacher.llm_pacing import Pace, TokenBucket, backoff_seconds, retry_after_seconds
 from teacher import chat_server
 from teacher.chat_client import FakeClock, NoJitter, always, first, hello, model, one, requests
 from teacher.chat_server import RATE_LIMITED, ChatServer, Fault
@@ -71,21 +71,46 @@ def test_a_wait_for_one_is_a_wait_for_all() -> None:
     assert clock.time == 1030.0
 
 
+class GateClock(FakeClock):
+    """Whoever waits, waits until the gate is opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+
+    def wait(self, seconds: float, stop: threading.Event) -> None:
+        self.waits.append(seconds)
+        self.gate.wait(10.0)
+
+    def reached(self, waiting: int) -> bool:
+        deadline = time.monotonic() + 10.0
+        while len(self.waits) < waiting and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return len(self.waits) == waiting
+
+
 def test_a_pause_that_one_request_is_asked_for_holds_the_others() -> None:
-    times: list[float] = []
+    clock, seen = GateClock(), []
 
     def answer(body: dict[str, Any]) -> str:
-        times.append(time.monotonic())
+        clock.reached(1)  # the second request is answered when the first has been told to wait
         return hello(body)
 
-    # Each answer takes 30 ms; the first is refused, for half a second.
-    def faults(number: int) -> Fault | None:
-        return Fault("status", 429, headers={"Retry-After": "0.5"}) if number == 0 else Fault("slow", seconds=0.03)
+    def watch() -> None:
+        seen.extend([clock.reached(2), len(server.bodies), sorted(clock.waits)])
+        clock.time += 100.0
+        clock.gate.set()
 
-    with ChatServer(answer, faults) as server:
-        backend = model(server, clock=WallClock(), jitter=random.Random(0), concurrency=3)
-        assert len(list(backend.replies(requests(12)))) == 12
-    assert len([moment for moment in times if moment - times[0] < 0.45]) <= 3  # those that were under way already
+    refuse_first = first(Fault("status", 429, headers={"Retry-After": "40"}))
+    with ChatServer(answer, refuse_first) as server:
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        backend = model(server, clock=clock, jitter=NoJitter(), concurrency=2)
+        assert len(list(backend.replies(requests(6)))) == 6
+        watcher.join()
+    # The refused one waits 40 s and a second's jitter. The other thread holds back its second request, or its first.
+    assert seen[0] and seen[1] <= 2
+    assert seen[2] == [40.0, 41.0]
 
 
 def test_a_server_that_asks_for_hours_is_not_waited_for() -> None:
@@ -99,11 +124,11 @@ def test_a_server_that_asks_for_hours_is_not_waited_for() -> None:
 def test_no_minute_has_more_requests_than_allowed() -> None:
     clock, times = FakeClock(), []
 
-    def answer(body: dict[str, Any]) -> str:
+    def faults(number: int) -> Fault | None:
         times.append(clock.time)
-        return hello(body)
+        return RATE_LIMITED if number % 7 == 0 else None
 
-    with ChatServer(answer, lambda number: RATE_LIMITED if number % 7 == 0 else None) as server:
+    with ChatServer(hello, faults) as server:
         limited = model(server, clock=clock, concurrency=1, requests_per_minute=30, jitter=random.Random(0))
         assert len(list(limited.replies(requests(100)))) == 100
     assert len(times) == 117  # with those that were limited: 0, 7, ... 112

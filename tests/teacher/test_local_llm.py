@@ -18,7 +18,7 @@ WORDS = [f"w{number}" for number in range(60)]
 SPECIAL = ["<end>", "<user>", "<system>", "<assistant>"]
 END, ASSISTANT = 61, 64
 _WEIGHTS = 2
-"""A seed with which greedy replies end within 100 tokens for most prompts, at lengths from 2 to 47."""
+"""A seed with which greedy replies end within 60 tokens for most prompts, at lengths from 2 to 47."""
 TEMPLATE = (
     "{% for m in messages %}<{{ m['role'] }}> {{ m['content'] }} {% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
@@ -65,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _save(tmp_path_factory.mktemp("local") / "tiny-llama")
 
 
-def _requests(count: int = 12, **fields: Any) -> list[LlmRequest]:
+def _requests(count: int = 9, **fields: Any) -> list[LlmRequest]:
     """Prompts of 1 to ``count`` words, so that most rows of a batch are padded."""
     return [
         LlmRequest(f"p{number}.jpg", "w1 w2", " ".join(WORDS[: number + 1]), None, **{"max_tokens": 100, **fields})
@@ -87,12 +87,12 @@ def test_a_batch_gives_what_each_request_alone_gives(folder: Path, temperature: 
     other_order = _answers(LocalModel(folder, batch_size=4), requests[::-1])
     assert alone == together == other_order
     texts = {answer.text for answer in alone.values() if isinstance(answer, LlmReply)}
-    assert len(texts) > 3  # noise, but not one and the same
+    assert len(texts) > 2  # noise, but not one and the same
 
 
 def test_lengths_and_temperatures_may_be_mixed_in_a_batch(folder: Path) -> None:
     requests = [
-        replace(request, temperature=(0.0, 1.0)[number % 2], max_tokens=(5, 40, 100)[number % 3])
+        replace(request, temperature=(0.0, 1.0)[number % 2], max_tokens=(5, 40, 60)[number % 3])
         for number, request in enumerate(_requests(12, seed=1))
     ]
     alone = _answers(LocalModel(folder, batch_size=1), requests)
@@ -113,7 +113,7 @@ def test_seed_and_key_decide_what_is_sampled(folder: Path) -> None:
     assert usual == texts(7)
     for other in (other_seed, other_keys):
         both = [(one, two) for one, two in zip(usual, other, strict=True) if one and two]
-        assert len(both) > 3
+        assert len(both) > 2
         assert all(one != two for one, two in both)
     greedy = [_answers(model, _requests(6, seed=seed, temperature=0.0)) for seed in (7, 8)]
     assert greedy[0] == greedy[1]
@@ -198,7 +198,7 @@ def test_a_reply_may_use_its_tokens_up_but_for_the_one_that_ends_it(folder: Path
     free = _answers(LocalModel(folder), requests)
     asked = next(request for request in requests if isinstance(free[request.key], LlmReply))
     words = len(free[asked.key].text.split())  # type: ignore[union-attr]
-    longer = replace(asked, key="longer", max_tokens=100)
+    longer = replace(asked, key="longer", max_tokens=60)
     for limit, kind in ((words, LlmFailure), (words + 1, LlmReply)):
         limited = replace(asked, max_tokens=limit)
         for batch in ([limited], [limited, longer]):  # a longer neighbour leaves it no more room

@@ -50,6 +50,9 @@ def test_one_tensor_of_tokens_is_a_batch(tiny_teacher: Load) -> None:
     torch.testing.assert_close(teacher.soft_token_states(stacked, soft.expand(3, -1, -1)), listed)
     # earlier soft tokens do not see later ones
     torch.testing.assert_close(teacher.soft_token_states(stacked, soft[:1]), listed[:, :1], rtol=1e-4, atol=1e-5)
+    # one query needs no causal mask, so that the family makes none: the bias has to bring its own
+    alone = teacher.soft_token_states(stacked, soft[:1], attention_bias=torch.zeros(1, 16))
+    torch.testing.assert_close(alone, listed[:, :1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

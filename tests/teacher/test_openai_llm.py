@@ -20,7 +20,7 @@ from ovgsr.teacher import llm_threads
 from ovgsr.teacher.llm import LanguageModel, LlmError, LlmFailure, LlmReply, LlmRequest
 from ovgsr.teacher.openai_llm import OpenAiModel
 from teacher import chat_server
-from teacher.chat_client import SCHEMA, FakeClock, always, first, hello, model, one, requests
+from teacher.chat_client import SCHEMA, FakeClock, always, hello, model, one, requests
 from teacher.chat_server import PASSING, RATE_LIMITED, ChatServer, Fault, user_text
 
 KEY = "sk-secret-0123456789"
@@ -188,11 +188,20 @@ def test_requests_are_taken_as_answers_are_given() -> None:
 
 
 def test_answers_come_as_they_are_completed() -> None:
-    with ChatServer(hello, first(Fault("slow", seconds=0.3))) as server:
-        answers = [answer.key for answer in model(server, concurrency=2).replies(requests(6))]
-    assert sorted(answers) == [f"p{number}" for number in range(6)]
-    late = server.bodies[0]["messages"][-1]["content"]
-    assert answers[-1] == late
+    others_are_here = threading.Event()
+
+    def answer(body: dict[str, Any]) -> str:
+        if user_text(body) == "p0":
+            others_are_here.wait(10.0)
+        return hello(body)
+
+    keys: list[str] = []
+    with ChatServer(answer) as server:
+        for reply in model(server, concurrency=2, timeout=20.0).replies(requests(6)):
+            keys.append(reply.key)
+            if len(keys) == 5:
+                others_are_here.set()
+    assert keys == ["p1", "p2", "p3", "p4", "p5", "p0"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,7 +175,7 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("field", "value", "words"), OTHERS, ids=[case[0] for case in OTHERS])
-def test_another_make_is_refused(tmp_path: Path, field: str, value: object, words: str) -> None:
+def test_another_make_is_refused(tmp_path: Path, field: str, value: Any, words: str) -> None:
     with StoreWriter(tmp_path, IDENTITY) as writer:
         writer.add(rationales(picture(0)))
     with pytest.raises(RationaleError, match=words):
@@ -258,6 +259,32 @@ def test_shards_part_the_pictures(tmp_path: Path) -> None:
             Shard.parse(text)
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "stop"])
+def test_a_write_that_breaks_off_leaves_no_half_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    writer, real = StoreWriter(tmp_path, IDENTITY), os.write
+    writer.add(rationales(picture(0)))
+    writer.flush()
+    whole = (tmp_path / "rationales.jsonl").read_bytes()
+    broken = [True]
+
+    def write(descriptor: int, data: memoryview) -> int:
+        if not broken:
+            return real(descriptor, data[:100])  # a system may take less than it is given
+        real(descriptor, data[:100])
+        raise error
+
+    monkeypatch.setattr(os, "write", write)
+    writer.add(rationales(picture(1)))
+    with pytest.raises(type(error)):
+        writer.flush()
+    assert (tmp_path / "rationales.jsonl").read_bytes() == whole
+    broken.clear()
+    writer.close()  # there is room again: nothing was forgotten
+    assert list(RationaleStore.open(tmp_path).read()) == ["throwing_0.jpg", "throwing_1.jpg"]
+
+
 def test_one_writer_a_shard(tmp_path: Path) -> None:
     first = StoreWriter(tmp_path, IDENTITY, Shard(1, 2))
     with pytest.raises(RationaleError, match="another process is writing here"):
@@ -298,6 +325,7 @@ def test_stores_of_several_machines_are_merged(tmp_path: Path) -> None:
 WRITE_FOR_EVER = """
 import itertools, sys
 from pathlib import Path
+from typing import Any
 from tests.teacher.test_rationale_store import IDENTITY, StoreWriter, picture, rationales
 with StoreWriter(Path(sys.argv[1]), IDENTITY) as writer:
     missing = writer.read()

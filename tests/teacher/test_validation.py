@@ -10,8 +10,9 @@ import pytest
 from tests.teacher.replies import WORDS, reply_text, throwing_facts, throwing_picture
 
 from ovgsr.situation import AnnotatedImage, GroundedNoun, Situation
-from ovgsr.teacher.facts import Facts, affirms, facts_of, grammatical_numbers, has_phrase, places_differ
+from ovgsr.teacher.facts import Facts, Filler, affirms, facts_of, grammatical_numbers, has_phrase, places_differ
 from ovgsr.teacher.parsing import Judgements, Rejected, read_reply
+from ovgsr.teacher.templates import FewShot, RationaleTemplate
 
 
 def codes(changes: dict[str, Any], facts: Facts | None = None) -> list[str]:
@@ -53,6 +54,14 @@ def test_a_good_reply_passes(name: str, changes: dict[str, Any]) -> None:
 
 def wrong(kind: str, what: str, text: str) -> dict[str, str]:
     return {"kind": kind, "wrong": what, "text": text}
+
+
+def test_everyday_words_and_body_parts_are_no_contradiction() -> None:
+    facts = replace(throwing_facts(), wrong_fillers={"agent": ("hand",), "item": ("can", "old tin"), "place": ("tin",)})
+    text = "He is catching it, as one can see by the man's open hand; the ball flies to him, past the old tin."
+    assert codes({"glimpse.negatives.0.text": text}, facts) == ["more_than_one_wrong"]  # the place is now a tin
+    changes = {"gazes.item.negatives.1": wrong("filler", "old tin", "The man throws an old tin through the air.")}
+    assert codes(changes, facts) == []  # the "tin" within it is no place
 
 
 # What is wrong, the change, the code that must be among the reasons.
@@ -177,7 +186,7 @@ def test_an_annotated_noun_may_be_named_though_a_verb_is_spelt_like_it() -> None
         forbidden=("watering",),
         k=0,
     )
-    record = {
+    record: dict[str, Any] = {
         "glimpse": {"positive": "A man throws water at the wall.", "negatives": []},
         "gazes": {
             "agent": {"positive": "The man is the one who throws.", "negatives": []},
@@ -187,6 +196,25 @@ def test_an_annotated_noun_may_be_named_though_a_verb_is_spelt_like_it() -> None
     assert isinstance(read_reply(json.dumps(record), facts), Judgements)
     record["gazes"]["item"]["positive"] = "The water is what he is watering with."
     assert isinstance(read_reply(json.dumps(record), facts), Rejected)
+
+
+@pytest.mark.parametrize("shot", RationaleTemplate.load().few_shots, ids=lambda shot: shot.verbs[0])
+def test_the_examples_of_the_template_obey_the_rules(shot: FewShot) -> None:
+    """A model that imitates what it is shown passes."""
+    data = shot.data
+    facts = Facts(
+        "an example",
+        data["verb"],
+        tuple(data["frame"]),
+        {
+            role: Filler(frozenset(n for word in known["annotators"] for n in grammatical_numbers(word)))
+            for role, known in data["roles"].items()
+        },
+        {role: known["place"] for role, known in data["roles"].items() if known["place"]},
+        shot.verbs[1:],
+        {role: tuple(words) for role, words in data["wrong_fillers"].items()},
+    )
+    assert isinstance(read_reply(json.dumps(shot.reply), facts), Judgements)
 
 
 def test_what_the_majority_leaves_empty_is_not_filled() -> None:

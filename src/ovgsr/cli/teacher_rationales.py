@@ -1,4 +1,4 @@
-"""``ovgsr teacher rationales``: what an LLM, or the template writer, has to say about each training picture."""
+"""``ovgsr teacher rationales`` and ``merge-rationales``: an LLM, or the template writer, on each training picture."""
 
 from __future__ import annotations
 
@@ -40,9 +40,6 @@ def rationales(
     attempts: Annotated[int, typer.Option(min=1, help="Tries a picture before it is quarantined.")] = 3,
     shard: Annotated[str, typer.Option(help="i/n: this process does part i of n, all into one folder.")] = "1/1",
     retry_quarantined: Annotated[bool, typer.Option("--retry-quarantined", help="Ask about those again.")] = False,
-    merge: Annotated[
-        list[Path] | None, typer.Option(help="Write nothing, join these folders' rationales in --out; may be repeated.")
-    ] = None,
     device: Annotated[str | None, typer.Option(help="Of the local backend; default: a GPU where there is one.")] = None,
 ) -> None:
     """Write rationales for every training picture of seen and rare verbs that has none; unseen verbs are never named.
@@ -50,11 +47,8 @@ def rationales(
     A stopped or killed run is finished by the same command. A reply that breaks a rule is asked for again, then its
     picture is quarantined with the reasons, and the exit code is 1.
     """
-    from ovgsr.teacher.rationale_store import Shard, merge_stores
+    from ovgsr.teacher.rationale_store import Shard
 
-    if merge:
-        _say(f"{len(merge_stores(out, merge))} pictures with rationales in {out}")
-        return
     part = Shard.parse(shard)
     wanted = _Wanted(backend, model, base_url, concurrency, requests_per_minute, timeout, device)
     wanted.check()
@@ -67,6 +61,20 @@ def rationales(
     _print_report(report, out, author.is_llm)
     if report.quarantined or report.quarantined_before:
         raise typer.Exit(1)
+
+
+def merge(
+    parts: Annotated[list[Path], typer.Argument(help="Folders of rationales of the same make, e.g. of shards.")],
+    out: Annotated[Path, typer.Option(help="New folder to join them in.")],
+) -> None:
+    """Join rationales that were written in parts on several machines into one file, sorted by picture.
+
+    Folders made by another template, model, split, seed or number of negatives are refused.
+    """
+    from ovgsr.teacher.rationale_store import merge_stores
+
+    counts = merge_stores(out, parts).counts()
+    _say(f"{out}: {counts['pictures']} pictures with rationales, {counts['quarantined']} quarantined")
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,13 +168,18 @@ class WrongFillers:
         self._names: dict[str, frozenset[str]] = {}
         self._above: dict[str, frozenset[str]] = {}
 
-    def choose(self, image: AnnotatedImage, k: int, *, seed: int) -> dict[str, tuple[str, ...]]:
-        """For each filled role at most ``k`` words, all different; ``seed`` and the picture's name decide."""
+    def choose(
+        self, image: AnnotatedImage, k: int, *, seed: int, avoided: Iterable[str] = ()
+    ) -> dict[str, tuple[str, ...]]:
+        """For each filled role at most ``k`` words, all different, that name no verb of ``avoided`` either.
+
+        ``seed`` and the picture's name decide.
+        """
         situation = image.situation
         answers = {key for noun in situation.nouns.values() for key in noun.accepted | {noun.noun}} - {EMPTY_NOUN}
         names = set().union(*map(self._names_of, answers))
         above = set().union(*map(self._above_of, answers))
-        verbs = (situation.verb, *self._forbidden)
+        verbs = (situation.verb, *self._forbidden, *avoided)
         found: dict[str, tuple[str, ...]] = {}
         for role, noun in situation.nouns.items():
             stock = self._fillers.get(role, ()) if noun.noun != EMPTY_NOUN else ()

@@ -27,6 +27,7 @@ from ovgsr.teacher.irregular_verbs import (
 )
 from ovgsr.vocabulary import Vocabulary
 
+SOMETHING = "something"
 LONGEST_GAP = 3
 """So many words may stand inside a verb of several words: "picks the red ball up"."""
 
@@ -125,6 +126,17 @@ def words_for(key: str, vocabulary: Vocabulary) -> tuple[str, ...]:
     said = [readable_word(key, vocabulary), *(" ".join(word.replace("_", " ").split()) for word in known)]
     heads = [head for word in said if (head := head_word(word)) and len(head) > 2]
     return tuple(dict.fromkeys(word for word in [*said, *heads] if word))
+
+
+def sayable_word(keys: Iterable[str], vocabulary: Vocabulary, avoided: Iterable[str], nouns: Iterable[str]) -> str:
+    """The first word for one of the nouns that names none of the verbs, such as ``can`` for a watering can.
+
+    Where there is none, a noun's hypernym or, at last, "something".
+    """
+    answers, verbs, phrases = tuple(dict.fromkeys(keys)), tuple(avoided), tuple(nouns)
+    words = [word for key in answers for word in words_for(key, vocabulary)]
+    words += [vocabulary.noun(key).hypernym for key in answers if vocabulary.answer_index(key)]
+    return next((word for word in words if word and not mentions(word, verbs, phrases)), SOMETHING)
 
 
 @lru_cache(maxsize=65_536)

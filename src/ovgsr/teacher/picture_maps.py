@@ -84,7 +84,7 @@ def attention_map(image: Image.Image, weights: Tensor, grid: tuple[int, int], re
     """
     plane = _plane(weights, grid)
     top = float(np.percentile(plane, 100 - _OUTLIERS)) or float(plane.max()) or 1.0
-    heat = Image.fromarray((np.clip(plane / top, 0, 1) * 255).astype(np.uint8), "L")
+    heat = Image.fromarray((np.clip(plane / top, 0, 1) * 255).round().astype(np.uint8), "L")
     canvas, place = _canvas(image, region)
     level = np.asarray(_spread(heat, canvas.size, place, Image.Resampling.BICUBIC), np.float64) / 255
     steps = np.linspace(0, 1, len(HEAT))
@@ -103,8 +103,8 @@ def token_map(image: Image.Image, tokens: Tensor, grid: tuple[int, int], region:
         raise TeacherError(f"{tuple(tokens.shape)} tokens are no {rows} x {columns} map of finite numbers")
     parts, share = _principal(tokens.detach().double().cpu())
     low, high = np.percentile(parts, [2, 98], axis=0)
-    level = np.clip((parts - low) / np.where(high > low, high - low, 1.0), 0, 1)
-    tiles = Image.fromarray((level.reshape(rows, columns, 3) * 255).astype(np.uint8), "RGB")
+    level = np.where(high > low, np.clip((parts - low) / np.where(high > low, high - low, 1.0), 0, 1), 0.5)
+    tiles = Image.fromarray((level.reshape(rows, columns, 3) * 255).round().astype(np.uint8), "RGB")
     canvas, place = _canvas(image, region)
     colours = np.asarray(_spread(tiles, canvas.size, place, Image.Resampling.NEAREST), np.float64)
     return _laid_over(canvas.convert("L"), colours, np.full(colours.shape[:2], 0.62), place), share
@@ -149,19 +149,16 @@ def _covered(low: float, high: float, start: float, end: float, cells: int) -> F
 def _principal(tokens: Tensor) -> tuple[Floats, float]:
     """Coordinates (M, 3) on the first three principal axes and their share of the variance.
 
-    The sign of an axis is chosen so that its third moment is positive: the same picture has the same colours on every
-    machine.
+    The sign of an axis is chosen so that its third moment is positive: like pictures get like colours.
     """
     centred = tokens - tokens.mean(0)
     count, width = centred.shape
-    if count <= width:
-        values, vectors = torch.linalg.eigh(centred @ centred.T)
-        parts = vectors.flip(1)[:, :3] * values.flip(0)[:3].clamp(min=0).sqrt()
-    else:
-        values, vectors = torch.linalg.eigh(centred.T @ centred)
-        parts = centred @ vectors.flip(1)[:, :3]
-    total = float(values.clamp(min=0).sum())
-    share = float(values.flip(0)[:3].clamp(min=0).sum()) / total if total > 0 else 1.0
+    gram = centred @ centred.T if count <= width else centred.T @ centred
+    values, vectors = (found.flip(-1)[..., :3] for found in torch.linalg.eigh(gram))
+    total = float(gram.trace())
+    real = values > 1e-9 * total  # rounding errors must not become colours
+    parts = (vectors * values.clamp(min=0).sqrt() if count <= width else centred @ vectors) * real
+    share = float(values[real].sum()) / total if total > 0 else 1.0
     parts = parts * torch.where(parts.pow(3).sum(0) < 0, -1.0, 1.0)
     found: Floats = np.pad(parts.numpy(), ((0, 0), (0, 3 - parts.shape[1])))
     return found, share

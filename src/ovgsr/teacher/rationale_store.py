@@ -288,7 +288,6 @@ class StoreWriter:
         for path, lines in self._buffers.items():
             if lines:
                 append_lines(path, lines)
-                lines.clear()
         self._flushed = time.monotonic()
 
     def close(self) -> None:

@@ -100,17 +100,30 @@ def cut_unfinished_tail(path: Path) -> int:
 
 
 def append_lines(path: Path, lines: list[bytes]) -> None:
-    """Appends lines and forces them to disk."""
-    with path.open("ab") as stream:
-        stream.write(b"".join(lines))
-        stream.flush()
-        os.fsync(stream.fileno())
+    """Appends lines, forces them to disk and empties the list.
+
+    Where that fails (a full disk) or is interrupted, the file is cut back to what it was.
+    """
+    with path.open("ab", buffering=0) as stream:
+        start = stream.seek(0, os.SEEK_END)
+        try:
+            left = memoryview(b"".join(lines))
+            while left:
+                left = left[os.write(stream.fileno(), left) :]
+            os.fsync(stream.fileno())
+            lines.clear()
+        except BaseException:
+            os.ftruncate(stream.fileno(), start)
+            raise
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Offset and bytes of each line of the file as it is now: another process may be adding to it."""
     offset = 0
     with path.open("rb") as stream:
-        for line in stream:
+        size = os.fstat(stream.fileno()).st_size
+        while offset < size:
+            line = stream.readline(size - offset)
             yield offset, line
             offset += len(line)
 

@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ovgsr.captions import PLACE_ROLE, SUBJECT_ROLES, caption, progressive
-from ovgsr.noun_phrases import ADVERBS_OF_PLACE, DEFINITE, is_mass, is_plural, noun_phrase
+from ovgsr.noun_phrases import ADVERBS_OF_PLACE, DEFINITE, NO_ARTICLE, is_mass, is_plural, noun_phrase
 from ovgsr.situation import EMPTY_NOUN, AnnotatedImage, GroundedNoun, Situation
-from ovgsr.teacher.inflections import mentions, nameable_words, words_for
+from ovgsr.teacher.inflections import SOMETHING, mentions, nameable_words, sayable_word
 from ovgsr.teacher.places_in_words import Relation, in_part, part_of_picture, relation, size_in_words
 from ovgsr.vocabulary import Verb, Vocabulary
 
 _DESCRIPTIONS = ("what ", "where ", "the one ", "those ", "the part ", "the thing ", "the other ")
-_ROLE_TAILS = ("part", "item", "source", "container")
+_ROLE_TAILS = ("part", "item", "source", "container", "type", "person", "entity")
+_IN_A_LIST = re.compile(r", (?:[\w']+ ){1,3}(?:and|or) |, (?:and|or) |, \w+(?: \w+)?, ")
+"""What must not be cut off: "file[, clean and polish the nails]"."""
+
 _BODY_PARTS = re.compile(r"(?:part|hugged|stage|ground|place)$")
 
 
@@ -24,18 +27,21 @@ def without_forbidden(text: str, forbidden: Iterable[str], limit: int = 10_000, 
 
     The first clause decides: where it has to go, nothing is left.
     """
-    verbs, words, kept = tuple(forbidden), tuple(nouns), ""
+    verbs, words = tuple(forbidden), tuple(nouns)
     clauses = re.split(r"(?=, )|(?<=\w)(?= (?:so that|while|with|as if) )", text.strip().rstrip("."))
+    kept = 0
     for clause in clauses:
-        if mentions(clause, verbs, words) or len(kept) + len(clause) > limit:
+        if mentions(clause, verbs, words) or sum(map(len, clauses[: kept + 1])) > limit:
             break
-        kept += clause
-    return kept.strip(" ,")
+        kept += 1
+    while kept and _IN_A_LIST.match("".join(clauses[kept:])):
+        kept -= 1
+    return "".join(clauses[:kept]).strip(" ,")
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture's annotation, with words that name none of the verbs in ``avoided``.
+    """One picture's annotation, in words that name none of the verbs in ``avoided``, let alone in ``forbidden``.
 
     ``vocabulary`` has the verbs' abstracts, ``plain_vocabulary`` is the same without them.
     """
@@ -43,6 +49,7 @@ class Scene:
     image: AnnotatedImage
     vocabulary: Vocabulary
     plain_vocabulary: Vocabulary
+    forbidden: tuple[str, ...]
     avoided: tuple[str, ...]
     more_nouns: tuple[str, ...] = ()
 
@@ -63,9 +70,9 @@ class Scene:
         return {role: self._word(noun) for role, noun in filled.items()}
 
     def _word(self, noun: GroundedNoun) -> str:
-        keys = [noun.noun, *(key for key in noun.annotators if key not in (noun.noun, EMPTY_NOUN))]
-        words = [word for key in keys for word in words_for(key, self.vocabulary)]
-        return next((word for word in words if not self.names_avoided(word)), words[0])
+        keys = [noun.noun, *(key for key in noun.annotators if key != EMPTY_NOUN)]
+        word = sayable_word(keys, self.vocabulary, self.avoided, self.nouns)
+        return word if word != SOMETHING else sayable_word(keys, self.vocabulary, self.forbidden, self.nouns)
 
     def names_avoided(self, text: str) -> bool:
         """Whether a text names one of the verbs that must not be named here."""
@@ -111,7 +118,7 @@ class Scene:
         word = self.words[role]
         phrase = noun_phrase(word)
         counted = phrase.startswith(("a ", "an ")) or is_plural(word) or word[:1].islower()
-        return f"the {word}" if counted and not word.startswith("the ") else phrase
+        return f"the {word}" if counted and not word.startswith("the ") and word not in NO_ARTICLE else phrase
 
     def a(self, role: str, size: bool = False) -> str:
         """A filler mentioned for the first time, with its size in the picture if that fits: a small ball."""
@@ -164,7 +171,7 @@ class Scene:
             return f"{role} one"
         for tail in _ROLE_TAILS:
             front = role.removesuffix(tail)
-            if front != role and len(front) > 2 and not mentions(front, self.avoided):
+            if front != role and len(front) > 2 and not self.names_avoided(f"{front} {tail}"):
                 return f"{front} {tail}"
         return role
 
@@ -184,7 +191,8 @@ class Scene:
         whole = without_forbidden(definition, avoided, 110, self.nouns).removeprefix("to ")
         if not definition.startswith("to ") or not whole:
             return ()
-        return tuple(dict.fromkeys((whole, whole.split(", ")[0])))
+        first = whole.split(", ")[0]
+        return (whole,) if first == whole or _IN_A_LIST.match(whole[len(first) :]) else (whole, first)
 
 
 def without_abstracts(vocabulary: Vocabulary) -> Vocabulary:

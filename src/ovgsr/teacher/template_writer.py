@@ -72,11 +72,11 @@ class TemplateWriter:
                 )
         more = tuple(word for words in wrong_fillers.values() for word in words)
         avoided = (*self._forbidden, *confusable)
-        scene = Scene(image, self._vocabulary, self._plain, avoided, more)
+        scene = Scene(image, self._vocabulary, self._plain, self._forbidden, avoided, more)
         if not scene.words:
             raise RationaleError(f"{image.file_name}: the annotators left every role empty; leave the picture out")
         rng = random.Random(f"{self.name}/{WORDINGS_VERSION}/{seed}/{image.file_name}")
-        return _Page(scene, rng, self._forbidden, wrong_fillers).judgements(confusable, k)
+        return _Page(scene, rng, wrong_fillers).judgements(confusable, k)
 
 
 class _Page:
@@ -86,13 +86,11 @@ class _Page:
         self,
         scene: Scene,
         rng: random.Random,
-        forbidden: tuple[str, ...],
         wrong_fillers: Mapping[str, Sequence[str]],
     ) -> None:
         self.scene = scene
         self.wrong_fillers = wrong_fillers
         self.rng = rng
-        self.forbidden = forbidden
         self.verb = verb_in_words(scene.verb.name)
         self.written: set[str] = set()
 
@@ -102,7 +100,7 @@ class _Page:
         said = " . ".join((glimpse, *gazes.values()))
         negatives = []
         for verb in confusable[:k]:
-            others = (*self.forbidden, *(other for other in confusable if other != verb))
+            others = (*self.scene.forbidden, *(other for other in confusable if other != verb))
             negatives.append(Negative("verb", verb, self._write(self._negative_glimpses(verb, others), others)))
         return Judgements(
             Glimpse(glimpse, tuple(negatives)),
@@ -170,16 +168,22 @@ class _Page:
             f"with {things} it could be taken for {wrong}, but {who} {seen} {w}, so it is not {wrong}" for w in own
         ]
         plain += [f"with {things} it could be taken for {wrong}, but it is {self.verb}, so it is not {wrong}"]
-        rich, plain = ([text for text in texts if not self._changes_a_filler(text)] for texts in (rich, plain))
-        return rich, plain
+        return self._one_thing_wrong((rich, plain))
 
-    def _changes_a_filler(self, text: str) -> bool:
-        """Whether a text names what was suggested as wrong for a role, and not what fills it."""
-        return any(
-            not _has(text, self.scene.words[role]) and any(_has(text, word) for word in words)
-            for role, words in self.wrong_fillers.items()
-            if role in self.scene.words
-        )
+    def _one_thing_wrong(
+        self, wordings: tuple[list[str], list[str]], wrong_role: str = ""
+    ) -> tuple[list[str], list[str]]:
+        """Without those that name what was suggested as wrong for another role, and not what fills that one."""
+
+        def changes_another(text: str) -> bool:
+            return any(
+                not _has(text, self.scene.words[role]) and any(_has(text, word) for word in words)
+                for role, words in self.wrong_fillers.items()
+                if role in self.scene.words and role != wrong_role
+            )
+
+        rich, plain = wordings
+        return [text for text in rich if not changes_another(text)], plain
 
     def _positive_gazes(self, role: str) -> tuple[list[str], list[str]]:
         scene, verb = self.scene, self.verb
@@ -243,7 +247,7 @@ class _Page:
         if means := scene.meaning(role):
             rich += [f"{wrong} would be {means} in this {verb}, but {scene.the(role)} {scene.is_or_are(role)}"]
         plain = [f"the {name} would be {wrong}, but it is {true}, so that is wrong"]
-        return Negative("filler", word, self._write((rich, plain), scene.avoided))
+        return Negative("filler", word, self._write(self._one_thing_wrong((rich, plain), role), scene.avoided))
 
     def _wrong_role(self, role: str, other: str) -> Negative:
         scene, verb, the, is_ = self.scene, self.verb, self.scene.the(role), self.scene.is_or_are(role)
@@ -257,19 +261,20 @@ class _Page:
         if (means := scene.meaning(role)) and (instead := scene.meaning(other)):
             rich += [f"{the} would be {instead}, the {wrong} of {verb}, but {is_} {means}, so that is wrong"]
         plain = [f"{the} would be the {wrong}, but {is_} the {name}, so that is wrong"]
-        return Negative("role", other, self._write((rich, plain), scene.avoided))
+        return Negative("role", other, self._write(self._one_thing_wrong((rich, plain)), scene.avoided))
 
     def _wrong_part(self, role: str, part: str) -> Negative:
         scene = self.scene
         the, is_, name = scene.the(role), scene.is_or_are(role), scene.role_name(role)
         wrong, true = f"{in_part(part)} of the picture", in_part(scene.part(role))
+        the_role_is = f"the {name} of {self.verb} {scene.role_is(role)}"
         rich = [
             f"{the}, the {name} of {self.verb}, would be {wrong}, but {is_} {true}, so that is wrong",
             f"{wrong} one would see {scene.a(role)}, the {name} of {self.verb}, but {the} {is_} {true}",
-            f"one could look for {the} {wrong}, but the {name} of {self.verb} {scene.role_is(role)} {true}, so that is wrong",
+            f"one could look for {the} {wrong}, but {the_role_is} {true}, so that is wrong",
         ]
         plain = [f"{the} would be {wrong}, but {is_} {true}, so that is wrong"]
-        return Negative("place", part, self._write((rich, plain), scene.avoided))
+        return Negative("place", part, self._write(self._one_thing_wrong((rich, plain)), scene.avoided))
 
 
 def _has(text: str, word: str) -> bool:

@@ -26,7 +26,7 @@ from typing import Any
 
 from ovgsr.errors import OvgsrError
 from ovgsr.situation import EMPTY_NOUN, AnnotatedImage
-from ovgsr.teacher.inflections import mentions, words_for
+from ovgsr.teacher.inflections import SOMETHING, mentions, sayable_word, words_for
 from ovgsr.teacher.places_in_words import place_in_words
 from ovgsr.teacher.scene_in_words import without_forbidden
 from ovgsr.vocabulary import VerbSplit, Vocabulary
@@ -151,12 +151,13 @@ def picture_data(
 
     roles = {}
     for role, noun in filled.items():
-        words = [_sayable(key, vocabulary, unseen) for key in (noun.noun, *noun.annotators) if key != EMPTY_NOUN]
+        keys = [key for key in dict.fromkeys((noun.noun, *noun.annotators)) if key != EMPTY_NOUN]
+        words = [sayable_word((key,), vocabulary, unseen, words_for(key, vocabulary)) for key in keys]
         shown = [clean_text(" ".join(word.split()[: template.annotator_words])) for word in words]
         box = noun.box_xyxy
         roles[role] = {
             "meaning": about(verb.role_text(role).removeprefix(f"{role}: ")),
-            "annotators": list(dict.fromkeys(word for word in shown if word)),
+            "annotators": list(dict.fromkeys(word for word in shown if word)) or [SOMETHING],
             "place": None if box is None else place_in_words(box, image.width, image.height),
         }
     return {
@@ -200,15 +201,9 @@ def _names_any(text: str, verbs: tuple[str, ...]) -> bool:
 
 def clean_text(text: str) -> str:
     """One line of letters, digits and ``' - , . ( ) /``: nothing that ends a string, a block or a message."""
-    plain = unicodedata.normalize("NFKC", text)
+    plain = re.sub(r"(?<=\w)[:;](?= )", ",", unicodedata.normalize("NFKC", text))
     kept = (c if c.isalnum() or c in " '-,.()/" else " " for c in plain if unicodedata.category(c) != "Cf")
     return re.sub(r"([-,./'()])\1+", r"\1", " ".join("".join(kept).split()))
-
-
-def _sayable(key: str, vocabulary: Vocabulary, forbidden: Sequence[str]) -> str:
-    """The first word for a noun in which no forbidden verb's -ing, -s or past form stands (``can``, no watering)."""
-    words = words_for(key, vocabulary)
-    return next((word for word in words if not mentions(word, forbidden, words)), "")
 
 
 def _clean_words(words: Iterable[str], forbidden: Sequence[str]) -> list[str]:

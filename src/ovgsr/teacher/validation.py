@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from ovgsr.noun_phrases import word_set
 from ovgsr.teacher.facts import (
@@ -35,7 +36,9 @@ _COMMONEST = word_set(
     "one or out over she so some than that the their them then there they this to two under up was what where which "
     "while who with would"
 )
-_PLAIN = re.compile(r"[A-Za-z0-9 .,;:!?'\"()/%&+’‘“”–—é-]")
+_PLAIN = re.compile(r"[A-Za-z0-9 .,;:!?'\"()/%&+’‘“”–—é-]*")
+_NO_LETTERS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories of what controls a terminal or a text instead of standing in it."""
 _MARKUP = re.compile(
     r"https?:|www\.|<\||\|>|</?[a-z]|\[/?[a-z]+\]|```|###|[{}]|\b(?:system|assistant|user)\s*:|\bas an ai\b"
     r"|language model|\bi(?: am|'m) sorry\b|\bi can(?:no|')t\b",
@@ -206,15 +209,18 @@ class _Judge:
         what is spelt like an offered verb ("writing") or an everyday word ("can").
         """
         rest = without_phrase(text, allowed)
-        for role, words in self.facts.wrong_fillers.items():
-            filler = self.facts.fillers.get(role)
-            if filler is None or filler.named_in(text):
-                continue
-            if any(self._is_suspect(word) and affirms(rest, word) for word in words):
+        for role, words in self._suspects.items():
+            if any(affirms(rest, word) for word in words) and not self.facts.fillers[role].named_in(text):
                 yield role
 
-    def _is_suspect(self, word: str) -> bool:
-        return not (word in _BODY or word in _COMMONEST or word in self.facts.offered or self._is_true(word))
+    @cached_property
+    def _suspects(self) -> dict[str, list[str]]:
+        innocent = _BODY | _COMMONEST | set(self.facts.offered)
+        return {
+            role: [word for word in words if word not in innocent and not self._is_true(word)]
+            for role, words in self.facts.wrong_fillers.items()
+            if role in self.facts.fillers
+        }
 
     def _is_true(self, word: str) -> bool:
         return any(filler.includes(word) for filler in self.facts.fillers.values())
@@ -242,10 +248,11 @@ def _says_wrong(negative: Negative) -> bool:
 
 
 def _broken(where: str, text: str) -> Iterator[Reason]:
-    if any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") for character in text):
-        yield Reason("control_characters", f"{where} has control characters; write one line of plain text")
-    elif not all(_PLAIN.match(character) for character in text):
-        yield Reason("language", f"{where} has characters that plain English does not need")
+    if not _PLAIN.fullmatch(text):
+        if any(unicodedata.category(character) in _NO_LETTERS for character in text):
+            yield Reason("control_characters", f"{where} has control characters; write one line of plain text")
+        else:
+            yield Reason("language", f"{where} has characters that plain English does not need")
     if _MARKUP.search(text):
         yield Reason("markup", f"{where} has markup, an address or talk about the task; write the sentence only")
 
