@@ -37,8 +37,8 @@ from ovgsr.vocabulary import Vocabulary
 PAGE_BYTES = 8_000_000
 """What all the pictures of a page may take together, before base64 makes it a third more."""
 MOST_PICTURE_BYTES, FEWEST_PICTURE_BYTES = 70_000, 12_000
-LONGEST_TEXT = 2_000
-"""Characters of one text that are shown; no rationale comes near it, a damaged store may."""
+LONGEST_TEXT = 5_000
+"""Characters of one text that are shown; no rationale and no kept reply comes near it, a damaged store may."""
 
 NO_LLM = "These rationales were written by rules from the annotation, not by a language model"
 _ODD = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -111,7 +111,8 @@ def render_rationale_page(page: RationalePage) -> str:
     budget = min(MOST_PICTURE_BYTES, max(FEWEST_PICTURE_BYTES, PAGE_BYTES // max(pictures, 1)))
 
     def embedded(image: Image.Image) -> EmbeddedPicture:
-        return embed_picture(image, budget)
+        found = embed_picture(image, budget)
+        return replace(found, address=Markup(found.address))  # no text of anybody's: neither escaped nor cut
 
     return _template().render(
         page=page,
@@ -131,7 +132,7 @@ def _template() -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
+        finalize=lambda value: visible(_short(value)) if type(value) is str else value,
     )
     return environment.from_string(_file("rationales.html.j2"))
 
@@ -148,7 +149,7 @@ def _file(name: str) -> str:
 
 def visible(text: str) -> str:
     """The text with every character that is invisible, or reorders its neighbours, spelt out as ⟨U+202E⟩."""
-    if _PLAIN_TEXT.fullmatch(text):  # most texts, and the long addresses of embedded pictures
+    if _PLAIN_TEXT.fullmatch(text):
         return text
     return "".join(
         f"⟨U+{ord(character):04X}⟩"
@@ -213,14 +214,14 @@ def _article(entry: PageEntry, vocabulary: Vocabulary) -> _Article:
         entry,
         situation.verb,
         vocabulary.verb(situation.verb).definition,
-        _short(caption(situation, vocabulary)),
+        caption(situation, vocabulary),
         drawing,
-        _short(glimpse.positive),
+        glimpse.positive,
         _judged(glimpse.negatives, "judged wrong"),
         tuple(_shown_gaze(role, gazes.get(role, Gaze("")), situation, vocabulary) for role in listed),
         tuple(role for role in situation.roles if role not in listed),
         _origin(written) if written else "",
-        _short(entry.quarantined.reply, 4096) if entry.quarantined else "",
+        entry.quarantined.reply if entry.quarantined else "",
     )
 
 
@@ -229,18 +230,16 @@ def _shown_gaze(role: str, gaze: Gaze, situation: Situation, vocabulary: Vocabul
     word = readable_word(noun.noun, vocabulary)
     others = (readable_word(key, vocabulary) or "nothing" for key in noun.annotators if key != noun.noun)
     colour = role_colours(situation.roles).get(role, AGENT_COLOUR)
-    also = tuple(_short(other) for other in dict.fromkeys(others) if other != word)
-    return _ShownGaze(
-        role, f"rgb{colour}", _short(word or "nothing"), also, _short(gaze.positive), _judged(gaze.negatives, "wrong")
-    )
+    also = tuple(other for other in dict.fromkeys(others) if other != word)
+    return _ShownGaze(role, f"rgb{colour}", word or "nothing", also, gaze.positive, _judged(gaze.negatives, "wrong"))
 
 
 def _judged(negatives: Sequence[Negative], label: str) -> tuple[_Judged, ...]:
     return tuple(
         _Judged(
             label if str(one.kind) == "verb" else f"{label} {one.kind}",
-            _short(one.wrong),
-            marked(_short(one.text), str(one.kind), _short(one.wrong)),
+            one.wrong,
+            marked(_short(one.text), str(one.kind), one.wrong[:200]),
         )
         for one in negatives
     )
@@ -269,8 +268,8 @@ def _origin(written: PictureRationales) -> str:
     )
 
 
-def _short(text: str, most: int = LONGEST_TEXT) -> str:
-    return text if len(text) <= most else f"{text[:most]} … (cut: {len(text)} characters)"
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} … (cut: {len(text)} characters)"
 
 
 def quarantine_counts(entries: Iterable[Quarantined]) -> dict[str, int]:

@@ -156,6 +156,7 @@ REFUSED: list[tuple[str, list[str], str]] = [
     ("no model", ["--backend", "openai"], "--backend openai needs --model"),
     ("a model for no LLM", ["--model", "qwen"], "of no use to --backend template"),
     ("a server for a local model", ["--backend", "local", "--model", "x", "--base-url", "http://x"], "openai"),
+    ("no model in the folder", ["--backend", "local", "--model", "."], r"holds no config\.json"),
     ("a template for no LLM", ["--template", "mine"], "--template is for an LLM"),
     ("a bad shard", ["--shard", "3/2"], "the shard '3/2' must be i/n"),
     ("no such split", ["--split", "none.json"], r"none\.json"),

@@ -280,7 +280,8 @@ def tiny_gemma3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = Gemma3Config(
         vision_config={**siglip_tower(), "vision_use_head": False},
         text_config={"vocab_size": len(tokenizer), "head_dim": 8, "sliding_window": 24, **TEXT_SIZES}
-        | {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+        | {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"], "tie_word_embeddings": False},
+        tie_word_embeddings=False,  # a tied random head repeats the last token for ever
         mm_tokens_per_image=4,
         boi_token_index=boi,
         eoi_token_index=eoi,

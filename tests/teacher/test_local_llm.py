@@ -181,11 +181,11 @@ def test_half_a_surrogate_pair_in_a_prompt_does_not_end_the_run(folder: Path) ->
     assert len(list(LocalModel(folder).replies([LlmRequest("a\udcff.jpg", "x\ud800", "y\udcff", None)]))) == 1
 
 
-def test_settings_in_the_files_do_not_act_on_padding(tmp_path: Path) -> None:
+def test_settings_in_the_files_do_not_act(folder: Path, tmp_path: Path) -> None:
     # A penalty on repeated tokens would see the padding, which is the end token here, and hit padded rows only.
-    model = _save(tmp_path / "m", repetition_penalty=5.0, do_sample=True, top_k=3, temperature=0.1)
+    model = _save(tmp_path / folder.name, repetition_penalty=0.2, do_sample=True, top_k=3, temperature=0.1)
     requests = _requests(6, temperature=1.0)
-    assert _answers(LocalModel(model, batch_size=1), requests) == _answers(LocalModel(model, batch_size=6), requests)
+    assert _answers(LocalModel(model, batch_size=6), requests) == _answers(LocalModel(folder, batch_size=6), requests)
 
 
 def test_replies_end_by_themselves_or_are_failures(folder: Path) -> None:

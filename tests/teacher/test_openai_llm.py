@@ -284,14 +284,22 @@ def test_failures_with_answers_in_between_do_not_end_the_run() -> None:
 
 def test_an_error_of_ours_is_not_taken_for_the_network() -> None:
     asked: list[str] = []
+    second_is_taken = threading.Event()
+
+    def some() -> Iterator[LlmRequest]:
+        for request in requests(5):
+            if request.key == "p1":
+                second_is_taken.set()
+            yield request
 
     def broken(request: LlmRequest, stop: threading.Event) -> LlmReply:
+        second_is_taken.wait(10.0)
         asked.append(request.key)
         raise TypeError(f"a mistake at {request.key}")
 
     with pytest.raises(TypeError, match="a mistake at p0"):
-        list(llm_threads.answers_as_completed(broken, requests(5), 1))
-    assert asked == ["p0"]  # p1 was waiting, and was not begun
+        list(llm_threads.answers_as_completed(broken, some(), 1))
+    assert asked == ["p0"]  # the second was waiting for the thread, and was not begun
 
 
 def test_an_error_of_whoever_makes_the_requests_ends_the_threads() -> None:

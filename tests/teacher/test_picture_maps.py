@@ -69,7 +69,7 @@ REGIONS: list[tuple[str, Callable[[], Any], tuple[int, int], BoxXyxy]] = [
         lambda: clip(size={"shortest_edge": 336}, **SIDE_336),
         (4000, 2000),
         (1000, 0, 3000, 2000),
-    ),  # fmt: skip
+    ),
     ("no processor", lambda: None, (400, 200), (0, 0, 400, 200)),
 ]
 

@@ -62,6 +62,9 @@ def test_everyday_words_and_body_parts_are_no_contradiction() -> None:
     assert codes({"glimpse.negatives.0.text": text}, facts) == ["more_than_one_wrong"]  # the place is now a tin
     changes = {"gazes.item.negatives.1": wrong("filler", "old tin", "The man throws an old tin through the air.")}
     assert codes(changes, facts) == []  # the "tin" within it is no place
+    facts = replace(throwing_facts(), wrong_fillers={"agent": ("rubber",)})
+    text = "One could think of catching, but the rubber ball flies away, so this is wrong."
+    assert codes({"glimpse.negatives.0.text": text}, facts) == []  # rubber belongs to the ball that is there
 
 
 # What is wrong, the change, the code that must be among the reasons.

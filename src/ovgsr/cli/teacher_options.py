@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from ovgsr.recognizers.prompted import PromptedRecognizer
 
 Teacher = Annotated[
-    str | None, typer.Option(help="Multimodal LLM to prompt instead of a student: folder or hub name (zero-shot).")
+    str | None,
+    typer.Option(help="Multimodal LLM to prompt instead of a student: folder, hub name, or 'sketch' (drawings only)."),
 ]
 Precision = Annotated[
     str, typer.Option("--teacher-precision", help="auto, fp32, bf16, fp16, int8 or int4: the teacher's weights.")

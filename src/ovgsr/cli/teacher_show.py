@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def show(
         facts=shelf.facts(),
         reasons=quarantine_counts(shelf.refused.values()),
         notes=shelf.notes(),
-        command=" ".join(["ovgsr", *sys.argv[1:]]),
+        command=shlex.join(["ovgsr", *sys.argv[1:]]),
     )
     size = write_rationale_page(out, page)
     _print_summary(out, page, size)
@@ -111,7 +112,8 @@ class _Shelf:
         notes = []
         stale = len(self.store.stale(self.images))
         if stale:
-            notes.append(f"{stale} pictures have rationales of an annotation that has changed since; not shown.")
+            have = "1 picture has" if stale == 1 else f"{stale} pictures have"
+            notes.append(f"{have} rationales of an annotation that has changed since; not shown.")
         if data_sha256(self.vocabulary) != self.store.identity.data_sha256:
             notes.append(
                 f"The words of {self.data.name} (verbs, roles, nouns, definitions) are not those that the rationales "

@@ -24,7 +24,7 @@ _DTYPES = ("float16", "int8")
 
 
 def tokens(
-    teacher: Annotated[str, typer.Option(help="Multimodal LLM: folder or hub name of an image-text-to-text model.")],
+    teacher: Annotated[str, typer.Option(help="Multimodal LLM: folder or hub name, or 'sketch' (drawings only).")],
     out: Annotated[Path, typer.Option(help="Folder of the cache; the same command goes on with it.")],
     pictures: Annotated[list[Path] | None, typer.Argument(help="Pictures, or folders of pictures.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of a data set in SWiG layout, instead of pictures.")] = None,

@@ -22,6 +22,7 @@ from ovgsr.recognizers.prompted_settings import PromptError, PromptSettings
 from ovgsr.recognizers.spoken_boxes import box_format, resized_size
 from ovgsr.situation import ImagePrediction, Situation
 from ovgsr.teacher.inflections import mentions
+from ovgsr.teacher.loading import SHIPPED_TEACHER
 from ovgsr.vocabulary import Vocabulary, swig_vocabulary
 
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ class PromptedRecognizer:
 
     @property
     def _notice(self) -> str:
-        return f"zero-shot by prompting the multimodal model {self.teacher.name}"
+        known = "; it knows drawn pictures only, not photos" if self.teacher.name == SHIPPED_TEACHER else ""
+        return f"zero-shot by prompting the multimodal model {self.teacher.name}{known}"
 
     def complete(self, vocabulary: Vocabulary | None) -> Vocabulary:
         """The vocabulary with a frame for every verb; one that has none takes or borrows it (see ``frames``)."""

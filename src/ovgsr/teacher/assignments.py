@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ovgsr.noun_phrases import word_set
 from ovgsr.situation import AnnotatedImage
 from ovgsr.teacher.confusable import ConfusableVerbs, Similarity, fillers_by_role, wrong_fillers
 from ovgsr.teacher.facts import Facts, facts_of
@@ -22,6 +23,10 @@ from ovgsr.vocabulary import VerbSplit, Vocabulary
 SPARE_FILLERS = 2
 """So many more wrong fillers are offered than asked for: some do not fit a scene."""
 SPARE_VERBS = 4
+
+_SPOKEN_OF = word_set(
+    "bottom centre image left middle none nothing part picture photograph place right scene top unknown"
+)
 
 
 class Assignments:
@@ -71,17 +76,18 @@ class Assignments:
                 if noun.box_xyxy is not None
             },
             offered=offered,
-            wrong_fillers=wrong_fillers(
-                image,
-                self.vocabulary,
-                self._fillers,
-                self.k + SPARE_FILLERS if self.k else 0,
-                seed=self.seed,
-                forbidden=(*self.forbidden, *offered),
-            ),
+            wrong_fillers=self._wrong_fillers(image, offered),
             forbidden=self.forbidden,
             k=self.k,
         )
+
+    def _wrong_fillers(self, image: AnnotatedImage, offered: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+        """Left out is what judgements speak of anyway (roles, the picture and its parts), and what is no thing."""
+        amount = self.k + SPARE_FILLERS if self.k else 0
+        avoided = (*self.forbidden, *offered)
+        found = wrong_fillers(image, self.vocabulary, self._fillers, amount, seed=self.seed, forbidden=avoided)
+        spoken_of = _SPOKEN_OF.union(image.situation.roles)
+        return {role: tuple(word for word in words if word not in spoken_of) for role, words in found.items()}
 
     def prompt(self, template: RationaleTemplate) -> Callable[[Ask], Prompt]:
         """What puts a picture into words for a language model."""

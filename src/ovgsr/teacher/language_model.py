@@ -25,7 +25,7 @@ _CACHED_KINDS = {"full_attention", "sliding_attention", "chunked_attention"}
 
 @dataclass(frozen=True)
 class Prefix:
-    """A batch of prompts that the LLM has read, padded on the right.
+    """A batch of prompts that the LLM has read, padded on the left: a sliding window counts places, padding or not.
 
     ``next_position`` holds the position of the first token to come, the same on every axis of a multi-axis encoding.
     """
@@ -40,8 +40,7 @@ class Prefix:
     @property
     def last(self) -> Tensor:
         """States (B, D) at each prompt's last token."""
-        ends = self.mask.sum(1) - 1
-        return self.states[torch.arange(len(ends), device=ends.device), ends]
+        return self.states[:, -1]
 
 
 @dataclass(frozen=True)
@@ -94,26 +93,21 @@ class FrozenLanguageModel:
     ) -> Prefix:
         """Runs the prompts up to the block ``layer``, without gradients; ``keep`` keeps the keys and values."""
         ids = [prompt.shown.ids for prompt in prompts]
-        mask = pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in ids], batch_first=True)
-        pictures = pad_sequence([prompt.shown.at_picture for prompt in prompts], batch_first=True)
-        device = self.model.device
-        padded, mask, pictures = (x.to(device) for x in (pad_sequence(ids, batch_first=True), mask, pictures))
+        padded = _padded(ids).to(self.model.device)
+        mask = _padded([torch.ones_like(row, dtype=torch.bool) for row in ids]).to(padded.device)
+        pictures = _padded([prompt.shown.at_picture for prompt in prompts]).to(padded.device)
         from transformers import DynamicCache
 
         self._require_cache(keep)
         with torch.no_grad():
             named = self._spliced(prompts, padded, pictures)
             if "token_type_ids" in self._arguments:
-                named["token_type_ids"] = self._kinds(prompts, pictures)
-            if self._axes is not None:
-                named["position_ids"] = self._positions(prompts, padded, pictures, mask)
+                named["token_type_ids"] = self._kinds(prompts, pictures, mask)
+            positions = self._positions(prompts, padded, pictures, mask)
             cache = DynamicCache() if keep else None  # keeps whole rows; windows are the mask's business
-            states, positions, weights = self._run(layer, mask, cache, attentions=attentions, **named)
-        if positions is None:
-            positions = torch.arange(padded.shape[1], device=device)
-        real = mask if positions.ndim < 3 else mask[None]
-        last = torch.where(real, positions, 0).amax(-1)
-        next_position = (last if last.ndim == 1 else last.amax(0)) + 1
+            states, weights = self._run(layer, mask, cache, attentions=attentions, position_ids=positions, **named)
+        last = torch.where(mask, positions, 0).amax(-1)
+        next_position = (last if self._axes is None else last.amax(0)) + 1
         return Prefix(states, mask, pictures, next_position, cache, weights)
 
     def extend(
@@ -146,7 +140,7 @@ class FrozenLanguageModel:
         everyone = torch.arange(len(ids), device=ids.device)
         positions = self._after(prefix, everyone, step + 1)[..., -1:]
         with torch.no_grad():
-            states, _, _ = self._run(
+            states, _ = self._run(
                 -1, mask, prefix.cache, inputs_embeds=self.embed(ids[:, None]), position_ids=positions
             )
         return states[:, -1]
@@ -157,18 +151,14 @@ class FrozenLanguageModel:
 
     def _run(
         self, layer: int, mask: Tensor, cache: Any, *, attentions: bool = False, **named: Any
-    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         index = self.block(layer)
         found: dict[str, Any] = {}
-
-        def positions(decoder: nn.Module, arguments: tuple[Any, ...], given: dict[str, Any]) -> None:
-            found["positions"] = given.get("position_ids")
 
         def output(block: nn.Module, arguments: tuple[Any, ...], result: Any) -> None:
             found["states"] = result[0] if isinstance(result, tuple) else result
 
         with ExitStack() as stack:
-            stack.callback(self.decoder.register_forward_pre_hook(positions, with_kwargs=True).remove)
             stack.callback(self.blocks[index].register_forward_hook(output).remove)
             stack.enter_context(self._first_blocks(index + 1))
             result = self.core(
@@ -181,7 +171,7 @@ class FrozenLanguageModel:
             )
         # As in transformers' own hidden_states, the last entry is after the final norm.
         states = result.last_hidden_state if index == len(self.blocks) - 1 else found["states"]
-        return states, found["positions"], tuple(result.attentions or ()) if attentions else ()
+        return states, tuple(result.attentions or ()) if attentions else ()
 
     @contextmanager
     def _first_blocks(self, count: int) -> Iterator[None]:
@@ -205,16 +195,19 @@ class FrozenLanguageModel:
         embeds = self.embed(ids.masked_fill(pictures, 0))
         return {"inputs_embeds": embeds.masked_scatter(pictures[..., None], tokens.to(embeds.dtype))}
 
-    def _kinds(self, prompts: Sequence[Prompt], pictures: Tensor) -> Tensor:
+    def _kinds(self, prompts: Sequence[Prompt], pictures: Tensor, mask: Tensor) -> Tensor:
         """Token types: 0 for a prefix that is read in both directions (PaliGemma), elsewhere 1 for picture tokens."""
         if not self._has_prefix:
             return pictures.long()
-        places = torch.arange(pictures.shape[1], device=pictures.device)
+        places = mask.cumsum(1) - 1
         starts = torch.tensor([prompt.answer_from for prompt in prompts], device=pictures.device)
         return (places >= starts[:, None]).long()
 
     def _positions(self, prompts: Sequence[Prompt], ids: Tensor, pictures: Tensor, mask: Tensor) -> Tensor:
-        """Positions (3, B, L) on the axes time, row and column (Qwen-VL families)."""
+        """Positions (B, L), or (3, B, L) on the axes time, row and column (Qwen-VL families)."""
+        if self._axes is None:
+            # PaliGemma counts from 1.
+            return (mask.cumsum(1) - 1).clamp(min=0) + int(self._has_prefix)
         merge = int(getattr(self.model.config.vision_config, "spatial_merge_size", 1))
         grids = [prompt.shown.visual.grid or nearest_to_square(len(prompt.shown.visual.tokens)) for prompt in prompts]
         offered = {
@@ -225,7 +218,6 @@ class FrozenLanguageModel:
             ),
             "attention_mask": mask.long(),
         }
-        assert self._axes is not None
         taken = argument_names(self._axes)
         positions: Tensor = self._axes(**{name: value for name, value in offered.items() if name in taken})[0]
         return positions
@@ -237,3 +229,7 @@ class FrozenLanguageModel:
                 f"the blocks of {type(self.model).__name__} are of the kind {sorted(kinds)[0]!r}, which keeps no keys "
                 "and values of single tokens; only visual tokens can be had of it: choose one with attention blocks"
             )
+
+
+def _padded(rows: Sequence[Tensor]) -> Tensor:
+    return pad_sequence(list(rows), batch_first=True, padding_side="left")

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,10 @@ _WHOLE_FILE = 256 * 2**20
 _SAMPLES, _SAMPLE = 256, 2**16
 _DESCRIPTIONS = ("*.json", "*.jinja", "*.txt", "*.model")
 _OTHER_FORMATS = ["consolidated*", "original/*", "onnx/*"]
+
+
+SHIPPED_TEACHER = "sketch"
+"""The name of the teacher that the package carries: it knows drawn pictures only."""
 
 
 class TeacherError(OvgsrError):
@@ -66,10 +71,12 @@ def load_teacher(
 
 
 def find_teacher(name: str | Path, revision: str | None = None) -> Path:
-    """The folder of a model: ``name`` itself, or the Hub's files on this machine, downloaded if need be."""
+    """The folder of a model: ``name`` itself, the shipped one's ("sketch"), or the Hub's files, downloaded if need be."""
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
+    if str(name) == SHIPPED_TEACHER:
+        return Path(str(resources.files("ovgsr") / "assets" / "sketch_teacher"))
     from huggingface_hub import snapshot_download
 
     wanted = [*_DESCRIPTIONS, "*.safetensors"]

@@ -134,7 +134,6 @@ class _Page:
                     f"{said}, and what one can see is {verb}: {who} {seen} {what}",
                 ]
                 rich += [f"{said}; {lies}, and {who} {seen} {what}, so it is {verb}" for lies in scene.relations[:2]]
-            rich += [f"{said}; {lies}, so it is {verb}" for lies in scene.relations[:1]]
             if any(not mentions(text, scene.avoided, scene.nouns) for text in rich):
                 break  # the abstract's sentence will do; the one of the roles alone reads less well
         return rich, plain
@@ -146,7 +145,7 @@ class _Page:
         scene, wrong = self.scene, verb_in_words(verb)
         who, seen, things = scene.subject, f"{scene.subject_is} seen to", _list(self._things())
         own = scene.evidence(scene.verb.name, avoided)
-        rich = [f"it could be taken for {wrong}, but {lies}, so it is not {wrong}" for lies in scene.relations[:1]]
+        rich: list[str] = []
         for would in scene.evidence(verb, avoided):
             rich += [
                 f"with {things} this could be taken for {wrong}, but {who} {scene.subject_is} not seen to {would}, "

@@ -215,7 +215,7 @@ class _Judge:
 
     @cached_property
     def _suspects(self) -> dict[str, list[str]]:
-        innocent = _BODY | _COMMONEST | set(self.facts.offered)
+        innocent = _BODY | _COMMONEST | {*self.facts.offered, *self.facts.roles}
         return {
             role: [word for word in words if word not in innocent and not self._is_true(word)]
             for role, words in self.facts.wrong_fillers.items()
@@ -223,7 +223,9 @@ class _Judge:
         }
 
     def _is_true(self, word: str) -> bool:
-        return any(filler.includes(word) for filler in self.facts.fillers.values())
+        """Whether a word belongs to something that is there: "gas" to a gas pump."""
+        fillers = self.facts.fillers.values()
+        return any(f.includes(word) or any(has_phrase(phrase, word) for phrase in f.exact) for f in fillers)
 
     def _strange_place(self, text: str) -> bool:
         """Whether a text names a part of the picture (upper left) in which nothing was annotated."""
