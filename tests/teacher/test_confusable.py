@@ -17,7 +17,6 @@ from ovgsr.teacher.confusable import (
     matrix_similarity,
     role_overlap,
     role_types,
-    wrong_fillers,
 )
 from ovgsr.vocabulary import Noun, Verb, Vocabulary
 
@@ -151,7 +150,7 @@ def test_wrong_fillers_are_wrong(item: str, possible: set[str]) -> None:
     stock = {"item": [noun.key for noun in NOUNS.nouns]}
     found = set()
     for seed in range(40):
-        chosen = wrong_fillers(picture(item), NOUNS, stock, 2, seed=seed, forbidden=("watering",))
+        chosen = WrongFillers(NOUNS, stock, ("watering",)).choose(picture(item), 2, seed=seed)
         assert set(chosen) == {"item"}  # the empty role gets none
         assert len(chosen["item"]) == 2
         found |= set(chosen["item"])
@@ -161,8 +160,8 @@ def test_wrong_fillers_are_wrong(item: str, possible: set[str]) -> None:
 def test_wrong_fillers_respect_every_annotator_and_the_other_roles() -> None:
     stock = {"item": ["ball", "cup", "puppy"], "destination": ["ball", "cup", "puppy"]}
     image = picture("ball", destination="cup", annotators=("ball", "puppy", "ball"))
-    assert wrong_fillers(image, NOUNS, stock, 2, seed=0) == {}
-    free = wrong_fillers(picture("dog", destination="can"), NOUNS, stock, 1, seed=0)
+    assert WrongFillers(NOUNS, stock).choose(image, 2, seed=0) == {}
+    free = WrongFillers(NOUNS, stock).choose(picture("dog", destination="can"), 1, seed=0)
     assert free.keys() == {"item", "destination"}
     assert free["item"] != free["destination"]  # no word is offered twice
 
@@ -171,3 +170,29 @@ def test_offered_verbs_can_be_avoided_too() -> None:
     chooser = WrongFillers(NOUNS, {"item": ["can", "cup"]})
     assert chooser.choose(picture("dog"), 2, seed=0)["item"] in (("watering can", "cup"), ("cup", "watering can"))
     assert chooser.choose(picture("dog"), 2, seed=0, avoided=("watering",)) == {"item": ("cup",)}
+
+
+PEOPLE = Vocabulary(
+    (Verb("throwing", ("item", "destination")),),
+    (
+        Noun("m", ("man", "adult male")),
+        Noun("w", ("woman", "adult female")),
+        Noun("k", ("king", "monarch"), "sovereign"),
+        Noun("c", ("cook",), "skilled worker"),
+    ),
+)
+
+WRONG_PEOPLE = [
+    ("m", (), {"woman"}),  # a king or a cook may well be a man
+    ("k", (), {"cook"}),  # and a man or a woman could be the monarch
+    ("m", ("m", "k", "m"), {"cook"}),  # one annotator saw more
+]
+
+
+@pytest.mark.parametrize(("item", "annotators", "possible"), WRONG_PEOPLE)
+def test_a_word_for_anyone_is_no_contradiction(item: str, annotators: tuple[str, ...], possible: set[str]) -> None:
+    wrong = WrongFillers(PEOPLE, {"item": ["m", "w", "k", "c"]})
+    found = {
+        word for seed in range(20) for word in wrong.choose(picture(item, annotators=annotators), 1, seed=seed)["item"]
+    }
+    assert found == possible

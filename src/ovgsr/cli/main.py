@@ -42,6 +42,7 @@ data_app.command("check")(data_check.check)
 teacher_app.command("tokens")(teacher_tokens.tokens)
 teacher_app.command("merge-tokens")(teacher_tokens.merge)
 teacher_app.command("rationales")(teacher_rationales.rationales)
+teacher_app.command("merge-rationales")(teacher_rationales.merge)
 teacher_app.command("show")(teacher_show.show)
 teacher_app.command("pretrain")(teacher_pretrain.pretrain)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from ovgsr.noun_phrases import word_set
 from ovgsr.situation import AnnotatedImage
-from ovgsr.teacher.confusable import ConfusableVerbs, Similarity, fillers_by_role, wrong_fillers
+from ovgsr.teacher.confusable import ConfusableVerbs, Similarity, WrongFillers, fillers_by_role
 from ovgsr.teacher.facts import Facts, facts_of
 from ovgsr.teacher.generate import Ask, Prompt
 from ovgsr.teacher.inflections import mentions
@@ -51,7 +51,7 @@ class Assignments:
         self.seed = seed
         self.forbidden = (*split.unseen, *split.dev_unseen)
         self._confusable = ConfusableVerbs(vocabulary, split.training, similarity)
-        self._fillers = fillers_by_role(images)
+        self._wrong = WrongFillers(vocabulary, fillers_by_role(images), self.forbidden)
 
     def facts(self, image: AnnotatedImage) -> Facts:
         """What is true of a picture and what is offered as wrong. Raises ConfusableError for an unseen verb.
@@ -84,8 +84,7 @@ class Assignments:
     def _wrong_fillers(self, image: AnnotatedImage, offered: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         """Left out is what judgements speak of anyway (roles, the picture and its parts), and what is no thing."""
         amount = self.k + SPARE_FILLERS if self.k else 0
-        avoided = (*self.forbidden, *offered)
-        found = wrong_fillers(image, self.vocabulary, self._fillers, amount, seed=self.seed, forbidden=avoided)
+        found = self._wrong.choose(image, amount, seed=self.seed, avoided=offered)
         spoken_of = _SPOKEN_OF.union(image.situation.roles)
         return {role: tuple(word for word in words if word not in spoken_of) for role, words in found.items()}
 

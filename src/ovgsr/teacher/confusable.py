@@ -38,6 +38,9 @@ _VAGUE = word_set(
 )
 """Words that are too broad to be wrong."""
 
+_ANYONE = word_set("man woman boy girl child male female person people someone somebody individual adult")
+"""Words for a person by sex and age alone: a king may be a man and a man a king, so neither is wrong for the other."""
+
 
 class ConfusableError(OvgsrError):
     """A verb for which no confusable verbs may be chosen."""
@@ -184,12 +187,15 @@ class WrongFillers:
         for role, noun in situation.nouns.items():
             stock = self._fillers.get(role, ()) if noun.noun != EMPTY_NOUN else ()
             rng = random.Random(f"fillers/{seed}/{image.file_name}/{role}")
+            anyone = all(self._names_of(key) & _ANYONE for key in noun.accepted | {noun.noun} if key != EMPTY_NOUN)
             chosen: list[str] = []
             for key in rng.sample(stock, min(_LOOKED_AT, len(stock))):
                 if len(chosen) == k:
                     break
                 own = self._names_of(key)
                 if own & (names | above | _VAGUE) or self._above_of(key) & (names - _VAGUE):
+                    continue
+                if anyone != bool(own & _ANYONE):
                     continue
                 word = words_for(key, self._vocabulary)[0]
                 if not mentions(word, verbs):
@@ -216,19 +222,6 @@ class WrongFillers:
                 hypernym = self._by_gloss[hypernym].hypernym if hypernym in self._by_gloss else ""
             self._above[key] = frozenset(map(_single, found))
         return self._above[key]
-
-
-def wrong_fillers(
-    image: AnnotatedImage,
-    vocabulary: Vocabulary,
-    fillers: Mapping[str, Sequence[str]],
-    k: int,
-    *,
-    seed: int,
-    forbidden: Iterable[str] = (),
-) -> dict[str, tuple[str, ...]]:
-    """:meth:`WrongFillers.choose` for a single picture; keep a ``WrongFillers`` where there are many."""
-    return WrongFillers(vocabulary, fillers, forbidden).choose(image, k, seed=seed)
 
 
 def _single(word: str) -> str:

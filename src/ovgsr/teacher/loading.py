@@ -71,7 +71,7 @@ def load_teacher(
 
 
 def find_teacher(name: str | Path, revision: str | None = None) -> Path:
-    """The folder of a model: ``name`` itself, the shipped one's ("sketch"), or the Hub's files, downloaded if need be."""
+    """The folder of a model: ``name`` itself, the shipped one's, or the Hub's files, downloaded if need be."""
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder

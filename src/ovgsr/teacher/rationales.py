@@ -129,4 +129,4 @@ def annotation_sha256(image: AnnotatedImage) -> str:
         for situation in image.situations
     ]
     text = json.dumps([image.file_name, said], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
