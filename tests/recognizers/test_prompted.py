@@ -154,7 +154,7 @@ def test_a_model_without_json_falls_back_to_likelihood(tiny_vocabulary: Vocabula
     def likelihood(red: int, start: str, candidate: str) -> float:
         if start == "someone is":
             return verb_likelihood(red, start, candidate)
-        best = {"someone cuts": " bread", "someone cuts something with": " a knife"}.get(start, " a man")
+        best = {"someone cuts": " bread", "someone cuts something with": " a knife"}.get(start, " a man is cutting")
         return math.log(0.9) if candidate == best else math.log(0.025)
 
     recognizer, fake = make(likelihood=likelihood, reply=lambda red, question, start: "I cannot do that.")
@@ -165,8 +165,10 @@ def test_a_model_without_json_falls_back_to_likelihood(tiny_vocabulary: Vocabula
     assert nouns["tool"] == GroundedNoun("n4", None, 0.9)
     assert nouns["item"] == GroundedNoun("", None, 0.2)
     starts = [start for _, _, start, _ in fake.scored[1:]]
-    assert starts == ["in this picture of cutting, the agent is", "someone cuts", "someone cuts something with"]
-    assert fake.scored[1][3] == (" no one", " a man", " a dog", " a ball", " a knife")
+    assert starts == ["", "someone cuts", "someone cuts something with"]
+    assert fake.scored[1][3] == tuple(
+        f"{noun} is cutting" for noun in (" no one", " a man", " a dog", " a ball", " a knife")
+    )
     assert found.notices[1] == "read by likelihood, without JSON: cutting"
     assert recognizer.notices[1].startswith("1 of 1 replies held no JSON")
 
@@ -174,7 +176,7 @@ def test_a_model_without_json_falls_back_to_likelihood(tiny_vocabulary: Vocabula
 def test_words_outside_the_vocabulary_are_read_by_likelihood(tiny_vocabulary: Vocabulary) -> None:
     said = {"agent": {"noun": "a walrus", "box": [0.1, 0.2, 0.5, 0.8]}}
     recognizer, _fake = make(
-        likelihood=lambda red, start, text: 5.0 * (text == " a dog"),
+        likelihood=lambda red, start, text: 5.0 * (text == " a dog is barking"),
         reply=lambda red, question, start: json.dumps(said)[1:],
     )
     (found,) = recognizer.predict([picture(1)], tiny_vocabulary, frames_of=["barking"], top_k=0)
@@ -209,7 +211,7 @@ def test_a_family_that_detects_is_asked_for_boxes(tiny_vocabulary: Vocabulary) -
         return "<loc0256><loc0128><loc0768><loc0512> dog" if question == "detect dog" else "a dog"
 
     recognizer, fake = make(
-        model_type="paligemma", reply=reply, likelihood=lambda red, start, text: 5.0 * (text == " a dog")
+        model_type="paligemma", reply=reply, likelihood=lambda red, start, text: 5.0 * (text == " a dog is barking")
     )
     (found,) = recognizer.predict([picture(1)], tiny_vocabulary, frames_of=["barking"], top_k=0)
     assert found.situations["barking"].nouns["agent"].box_xyxy == (25.0, 25.0, 100.0, 75.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ovgsr.captions import PERSON_ROLES, PLACE_ROLE, progressive
+from ovgsr.captions import PERSON_ROLES, PLACE_ROLE, SUBJECT_ROLES, progressive
 from ovgsr.noun_phrases import noun_phrase, place_phrase, readable_word
 from ovgsr.recognizers.spoken_boxes import WORDING, BoxFormat
 from ovgsr.situation import EMPTY_NOUN
@@ -19,11 +19,12 @@ _ROLE_TOKEN = re.compile(r"[A-Z][A-Z0-9]{2,}$")
 
 @dataclass(frozen=True, slots=True)
 class Cloze:
-    """The beginning of a sentence that a role's filler ends."""
+    """The beginning of a sentence that a role's filler goes on, and what follows it."""
 
     start: str
     is_place: bool = False
-    """The filler brings its preposition: "in a park"."""
+    """The filler brings its preposition: "in the park"."""
+    end: str = ""
 
 
 def frame_question(verb: Verb, spoken: BoxFormat) -> str:
@@ -51,11 +52,16 @@ def box_question(word: str, spoken: BoxFormat) -> str:
 
 
 def role_cloze(verb: Verb, role: str) -> Cloze:
-    """The verb's abstract up to the role, earlier roles as "someone" and "something": "someone cuts something with".
+    """The sentence whose gap a role's filler fills.
 
-    Where the abstract does not reach the role, or the verb comes after it ("an AGENT cuts ..."): "in this picture of
-    cutting, the agent is".
+    The one who acts begins it ("a cook" + "is cutting"), the place ends it ("someone is cutting" + "in the kitchen").
+    For the others the verb's abstract up to the role, with "someone" and "something" for earlier ones: "someone cuts
+    something with". Where the abstract does not reach that far: "in this picture of cutting, the tool is".
     """
+    if role in SUBJECT_ROLES:
+        return Cloze("", end=f" is {progressive(verb.name)}")
+    if role == PLACE_ROLE:
+        return Cloze(f"someone is {progressive(verb.name)}", is_place=True)
     tokens = re.findall(r"'s?(?=\s)|[^\W_]+(?:[-_][^\W_]+)*|[^\w\s]", verb.abstract)
     position = next((i for i, token in enumerate(tokens) if token == role.upper()), None)
     before = tokens[:position] if position is not None else []
@@ -70,11 +76,13 @@ def plain_cloze(verb: Verb, role: str) -> Cloze:
 
 
 def filler(key: str, role: str, cloze: Cloze, vocabulary: Vocabulary) -> str:
-    """A noun as it ends the sentence, with a space before it: " a knife", " in a park"; " nothing" for none."""
+    """A noun as it goes into the sentence, with a space before it: " a knife", " in the park"; " nothing" for none."""
     if key == EMPTY_NOUN:
-        return " no one" if role in PERSON_ROLES else " nothing"
+        return f" {'no one' if role in PERSON_ROLES else 'nothing'}{cloze.end}"
     word = readable_word(key, vocabulary)
-    return f" {place_phrase(word) if cloze.is_place else noun_phrase(word)}"
+    if cloze.is_place:  # known to both who speak: "in the park", where an annotation's caption has "in a park"
+        return re.sub(r"^ (\w+) an? ", r" \1 the ", f" {place_phrase(word)}")
+    return f" {noun_phrase(word)}{cloze.end}"
 
 
 def _description(verb: Verb, role: str) -> str:

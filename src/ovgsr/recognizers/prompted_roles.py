@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ovgsr.errors import OvgsrError
 from ovgsr.noun_phrases import readable_word
-from ovgsr.recognizers.prompted_questions import box_question, filler, frame_question, plain_cloze, role_cloze
+from ovgsr.recognizers.prompted_questions import box_question, filler, frame_question, role_cloze
 from ovgsr.recognizers.prompted_replies import NounMatcher, read_reply
 from ovgsr.recognizers.prompted_settings import PromptSettings
 from ovgsr.recognizers.prompted_shortlist import FirstTokens, shortlisted
@@ -163,7 +163,8 @@ class RoleReader:
         if self.shortlist_failure:
             return None
         cloze = role_cloze(frame.verb, role)
-        start = plain_cloze(frame.verb, role).start if cloze.is_place else cloze.start
+        # A noun comes next, not its preposition, and it needs words before it.
+        start = f"{cloze.start} in the" if cloze.is_place else cloze.start or "there is"
         try:
             if self._first_tokens is None:
                 self._first_tokens = FirstTokens(self.teacher, self.vocabulary)
