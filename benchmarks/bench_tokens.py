@@ -25,10 +25,10 @@ from ovgsr.models.preprocess import decode_image, load_image
 from ovgsr.sketch.split import SEEN
 from ovgsr.sketch.write import draw_picture, jpeg_bytes
 from ovgsr.teacher.multimodal_llm import MultimodalLLM
-from ovgsr.teacher.token_cache import CacheKey, TokenCache
-from ovgsr.teacher.token_making import write_tokens
-from ovgsr.teacher.token_shards import TokenDtype, pack
-from ovgsr.teacher.token_writer import TokenWriter
+from ovgsr.teacher.tokens.cache import CacheKey, TokenCache
+from ovgsr.teacher.tokens.making import write_tokens
+from ovgsr.teacher.tokens.shards import TokenDtype, pack
+from ovgsr.teacher.tokens.writer import TokenWriter
 
 SWIG, BATCH = 75_702, 64
 LLAVA_WIDTH = 4096

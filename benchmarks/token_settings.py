@@ -24,9 +24,9 @@ from torch import Tensor
 from ovgsr.data.swig import image_path, read_annotations, read_split
 from ovgsr.models.preprocess import decode_image
 from ovgsr.teacher.multimodal_llm import MultimodalLLM
-from ovgsr.teacher.token_cache import CacheKey, TokenCache
-from ovgsr.teacher.token_making import write_tokens
-from ovgsr.teacher.token_shards import TokenDtype
+from ovgsr.teacher.tokens.cache import CacheKey, TokenCache
+from ovgsr.teacher.tokens.making import write_tokens
+from ovgsr.teacher.tokens.shards import TokenDtype
 from ovgsr.teacher.visual_tokens import VisualTokens
 
 QUESTION, START = "what is happening?", "someone is"

@@ -23,9 +23,9 @@ from ovgsr.rationale_page import (
     visible,
 )
 from ovgsr.situation import AnnotatedImage, GroundedNoun, Situation
+from ovgsr.teacher.jrg.rationales import Gaze, Glimpse, Negative, PictureRationales, Provenance
+from ovgsr.teacher.jrg.store import Quarantined, StoreIdentity
 from ovgsr.teacher.picture_view import PictureMap, TeacherView
-from ovgsr.teacher.rationale_store import Quarantined, StoreIdentity
-from ovgsr.teacher.rationales import Gaze, Glimpse, Negative, PictureRationales, Provenance
 from ovgsr.vocabulary import Noun, Verb, Vocabulary
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&</style></title>-->{{ 7*7 }}"

@@ -23,15 +23,15 @@ from PIL import Image
 from ovgsr.captions import caption
 from ovgsr.drawing import AGENT_COLOUR, draw_situation, role_colours
 from ovgsr.files import write_bytes_atomically
+from ovgsr.inflections import inflected_forms
 from ovgsr.noun_phrases import readable_word
 from ovgsr.report import EmbeddedPicture, embed_picture, format_cell
 from ovgsr.situation import EMPTY_NOUN, AnnotatedImage, GroundedNoun, Situation
-from ovgsr.teacher.facts import grammatical_numbers
-from ovgsr.teacher.inflections import inflected_forms
+from ovgsr.teacher.jrg.facts import grammatical_numbers
+from ovgsr.teacher.jrg.rationales import Gaze, Glimpse, Negative, PictureRationales
+from ovgsr.teacher.jrg.store import Quarantined, StoreIdentity
 from ovgsr.teacher.picture_maps import HEAT
 from ovgsr.teacher.picture_view import TeacherView
-from ovgsr.teacher.rationale_store import Quarantined, StoreIdentity
-from ovgsr.teacher.rationales import Gaze, Glimpse, Negative, PictureRationales
 from ovgsr.vocabulary import Vocabulary
 
 PAGE_BYTES = 8_000_000

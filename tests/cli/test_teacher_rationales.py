@@ -17,7 +17,7 @@ from ovgsr.cli.teacher_rationales import NO_LLM, merge, rationales
 from ovgsr.data.swig import read_annotations, read_split, read_vocabulary, with_verbs
 from ovgsr.errors import OvgsrError
 from ovgsr.situation import AnnotatedImage
-from ovgsr.teacher.rationale_store import RationaleStore
+from ovgsr.teacher.jrg.store import RationaleStore
 
 _NO_TEXTS = ("file_name", "annotation_sha256", "provenance")
 

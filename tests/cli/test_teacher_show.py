@@ -20,8 +20,8 @@ from ovgsr.cli import teacher_show
 from ovgsr.data.swig import read_annotations, read_split, read_vocabulary, with_verbs
 from ovgsr.errors import OvgsrError
 from ovgsr.situation import AnnotatedImage
-from ovgsr.teacher.rationale_store import Quarantined, StoreIdentity, StoreWriter, data_sha256, split_sha256
-from ovgsr.teacher.rationales import Gaze, Glimpse, Negative, PictureRationales, Provenance, annotation_sha256
+from ovgsr.teacher.jrg.rationales import Gaze, Glimpse, Negative, PictureRationales, Provenance, annotation_sha256
+from ovgsr.teacher.jrg.store import Quarantined, StoreIdentity, StoreWriter, data_sha256, split_sha256
 
 Run = Callable[..., Result]
 

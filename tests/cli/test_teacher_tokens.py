@@ -20,7 +20,7 @@ from ovgsr.cli import teacher_tokens
 from ovgsr.data.swig import read_annotations, read_split
 from ovgsr.errors import OvgsrError
 from ovgsr.teacher.multimodal_llm import MultimodalLLM
-from ovgsr.teacher.token_cache import TokenCache
+from ovgsr.teacher.tokens.cache import TokenCache
 
 Run = Callable[..., Result]
 

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ovgsr.teacher.llm import LlmFailure, LlmReply, LlmRequest
-from ovgsr.teacher.openai_llm import OpenAiModel
+from ovgsr.teacher.llm.backend import LlmFailure, LlmReply, LlmRequest
+from ovgsr.teacher.llm.openai_model import OpenAiModel
 from teacher.chat_server import ChatServer, Fault, user_text
 
 SCHEMA = {"type": "object", "properties": {"glimpse": {"type": "string"}}}

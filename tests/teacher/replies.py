@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ovgsr.situation import AnnotatedImage, GroundedNoun, Situation
-from ovgsr.teacher.facts import Facts, facts_of
+from ovgsr.teacher.jrg.facts import Facts, facts_of
 from ovgsr.vocabulary import Noun, Verb, Vocabulary
 
 WORDS = Vocabulary(

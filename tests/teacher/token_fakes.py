@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from ovgsr.models.preprocess import decode_image
-from ovgsr.teacher.token_cache import CacheKey
-from ovgsr.teacher.token_making import WriteReport, write_tokens
+from ovgsr.teacher.tokens.cache import CacheKey
+from ovgsr.teacher.tokens.making import WriteReport, write_tokens
 
 Named = list[tuple[str, Path]]
 

@@ -10,11 +10,11 @@ import typer
 
 if TYPE_CHECKING:
     from ovgsr.situation import AnnotatedImage
-    from ovgsr.teacher.assignments import Assignments
-    from ovgsr.teacher.confusable import Similarity
-    from ovgsr.teacher.generate import Author, GenerationReport
-    from ovgsr.teacher.llm import LanguageModel
-    from ovgsr.teacher.rationale_store import Shard, StoreIdentity
+    from ovgsr.teacher.jrg.assignments import Assignments
+    from ovgsr.teacher.jrg.confusable import Similarity
+    from ovgsr.teacher.jrg.generate import Author, GenerationReport
+    from ovgsr.teacher.jrg.store import Shard, StoreIdentity
+    from ovgsr.teacher.llm.backend import LanguageModel
     from ovgsr.vocabulary import VerbSplit, Vocabulary
 
 BACKENDS = ("template", "openai", "local")
@@ -47,7 +47,7 @@ def rationales(
     A stopped or killed run is finished by the same command. A reply that breaks a rule is asked for again, then its
     picture is quarantined with the reasons, and the exit code is 1.
     """
-    from ovgsr.teacher.rationale_store import Shard
+    from ovgsr.teacher.jrg.store import Shard
 
     part = Shard.parse(shard)
     wanted = _Wanted(backend, model, base_url, concurrency, requests_per_minute, timeout, device)
@@ -71,7 +71,7 @@ def merge(
 
     Folders made by another template, model, split, seed or number of negatives are refused.
     """
-    from ovgsr.teacher.rationale_store import merge_stores
+    from ovgsr.teacher.jrg.store import merge_stores
 
     counts = merge_stores(out, parts).counts()
     _say(f"{out}: {counts['pictures']} pictures with rationales, {counts['quarantined']} quarantined")
@@ -128,7 +128,7 @@ def _read(data: Path, split_file: Path | None) -> _Data:
 
 
 def _assignments(read: _Data, k: int, seed: int) -> Assignments:
-    from ovgsr.teacher.assignments import Assignments
+    from ovgsr.teacher.jrg.assignments import Assignments
 
     similarity = _similarity(read.vocabulary, read.split)
     return Assignments(read.vocabulary, read.split, read.images, similarity, k=k, seed=seed)
@@ -137,7 +137,7 @@ def _assignments(read: _Data, k: int, seed: int) -> Assignments:
 def _similarity(vocabulary: Vocabulary, split: VerbSplit) -> Similarity:
     """How near two training verbs' sentences are; those of unseen verbs are not even embedded."""
     from ovgsr.models.text_encoder import load_text_encoder
-    from ovgsr.teacher.confusable import matrix_similarity
+    from ovgsr.teacher.jrg.confusable import matrix_similarity
 
     embedded = load_text_encoder().encode([vocabulary.verb(name).text for name in split.training])
     return matrix_similarity(split.training, (embedded @ embedded.T).tolist())
@@ -145,9 +145,9 @@ def _similarity(vocabulary: Vocabulary, split: VerbSplit) -> Similarity:
 
 def _author(wanted: _Wanted, template: str, assignments: Assignments) -> tuple[Author, str, str]:
     """Who writes, the fingerprint of the template, and its id."""
-    from ovgsr.teacher.generate import OfflineAuthor, PromptedAuthor
-    from ovgsr.teacher.template_writer import TEMPLATE, TemplateWriter
-    from ovgsr.teacher.templates import RationaleTemplate, TemplateError
+    from ovgsr.teacher.jrg.generate import OfflineAuthor, PromptedAuthor
+    from ovgsr.teacher.jrg.template_writer import TEMPLATE, TemplateWriter
+    from ovgsr.teacher.jrg.templates import RationaleTemplate, TemplateError
 
     if wanted.backend != "template":
         loaded = RationaleTemplate.load(template)
@@ -162,7 +162,7 @@ def _author(wanted: _Wanted, template: str, assignments: Assignments) -> tuple[A
 def _language_model(wanted: _Wanted) -> LanguageModel:
     model = str(wanted.model)
     if wanted.backend == "openai":
-        from ovgsr.teacher.openai_llm import OpenAiModel
+        from ovgsr.teacher.llm.openai_model import OpenAiModel
 
         return OpenAiModel(
             model,
@@ -173,14 +173,14 @@ def _language_model(wanted: _Wanted) -> LanguageModel:
         )
     import torch
 
-    from ovgsr.teacher.local_llm import LocalModel
+    from ovgsr.teacher.llm.local_model import LocalModel
 
     found = torch.accelerator.current_accelerator(check_available=True)
     return LocalModel(model, device=wanted.device or found or "cpu", batch_size=wanted.concurrency)
 
 
 def _identity(read: _Data, author: Author, template: str, fingerprint: str, k: int, seed: int) -> StoreIdentity:
-    from ovgsr.teacher.rationale_store import StoreIdentity, data_sha256, split_sha256
+    from ovgsr.teacher.jrg.store import StoreIdentity, data_sha256, split_sha256
 
     return StoreIdentity(
         template=template,
@@ -207,8 +207,8 @@ def _generate(
     retry_quarantined: bool,
 ) -> GenerationReport:
     from ovgsr.cli.progress import progress_bar
-    from ovgsr.teacher.generate import GenerationReport, generate
-    from ovgsr.teacher.rationale_store import StoreWriter
+    from ovgsr.teacher.jrg.generate import GenerationReport, generate
+    from ovgsr.teacher.jrg.store import StoreWriter
 
     report = GenerationReport()
     try:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from ovgsr.rationale_page import PageEntry, RationalePage
     from ovgsr.situation import AnnotatedImage
+    from ovgsr.teacher.jrg.rationales import PictureRationales
+    from ovgsr.teacher.jrg.store import Quarantined, RationaleStore
     from ovgsr.teacher.picture_view import LookingTeacher, TeacherView
-    from ovgsr.teacher.rationale_store import Quarantined, RationaleStore
-    from ovgsr.teacher.rationales import PictureRationales
     from ovgsr.vocabulary import VerbSplit, Vocabulary
 
 _PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8", "int4")
@@ -107,7 +107,7 @@ class _Shelf:
 
     def notes(self) -> list[str]:
         """What a reader must know before trusting the page."""
-        from ovgsr.teacher.rationale_store import data_sha256
+        from ovgsr.teacher.jrg.store import data_sha256
 
         notes = []
         stale = len(self.store.stale(self.images))
@@ -124,7 +124,7 @@ class _Shelf:
 
 def _read(data: Path, rationales: Path, split_file: Path | None) -> _Shelf:
     from ovgsr.data.swig import read_annotations, read_split, read_vocabulary, require_known_verbs, with_verbs
-    from ovgsr.teacher.rationale_store import RationaleStore
+    from ovgsr.teacher.jrg.store import RationaleStore
     from ovgsr.vocabulary import VerbSplit
 
     vocabulary = read_vocabulary(data)

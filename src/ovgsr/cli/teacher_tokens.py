@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ovgsr.teacher.multimodal_llm import MultimodalLLM
-    from ovgsr.teacher.token_cache import CacheKey, Layer, VisualTeacher
-    from ovgsr.teacher.token_making import WriteReport
+    from ovgsr.teacher.tokens.cache import CacheKey, Layer, VisualTeacher
+    from ovgsr.teacher.tokens.making import WriteReport
 
 SWIG_TRAINING_PICTURES = 75_702
 _PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8", "int4")
@@ -56,7 +56,7 @@ def tokens(
     then 1.
     """
     from ovgsr.cli.progress import console
-    from ovgsr.teacher.token_cache import TokenCache
+    from ovgsr.teacher.tokens.cache import TokenCache
 
     wanted = _Wanted(
         _layer(layer), _grid(grid), _one_of("--dtype", dtype, _DTYPES), _one_of("--precision", precision, _PRECISIONS)
@@ -82,7 +82,7 @@ def merge(
     anything is written.
     """
     from ovgsr.cli.progress import console, progress_bar
-    from ovgsr.teacher.token_merge import merge_caches
+    from ovgsr.teacher.tokens.merge import merge_caches
 
     with progress_bar("merging", "shards") as progress:
         report = merge_caches(parts, out, progress=progress)
@@ -108,7 +108,7 @@ class _Wanted:
 def _load(teacher: str, wanted: _Wanted, device: str | None) -> tuple[MultimodalLLM, CacheKey]:
     from ovgsr.errors import OvgsrError
     from ovgsr.teacher.multimodal_llm import MultimodalLLM  # seconds to import: a wrong option is told before
-    from ovgsr.teacher.token_cache import CacheKey
+    from ovgsr.teacher.tokens.cache import CacheKey
 
     llm = MultimodalLLM.from_pretrained(teacher, device=device or _device_of_rank(), precision=wanted.precision)
     count = llm.layer_count
@@ -120,7 +120,7 @@ def _load(teacher: str, wanted: _Wanted, device: str | None) -> tuple[Multimodal
 
 def _write(out: Path, key: CacheKey, llm: VisualTeacher, named: list[tuple[str, Path]], **limits: Any) -> WriteReport:
     from ovgsr.cli.progress import messages, progress_bar
-    from ovgsr.teacher.token_making import write_tokens
+    from ovgsr.teacher.tokens.making import write_tokens
 
     silent = os.environ.get("RANK", "0") != "0"  # one bar is enough for all processes of a launcher
     with nullcontext() if silent else progress_bar("tokens") as bar:
@@ -213,7 +213,7 @@ def _one_of(option: str, value: str, choices: tuple[str, ...]) -> Any:
 
 def _part(shard: str | None) -> tuple[int, int]:
     """--shard, else the place that torchrun or accelerate launch gave this process, else everything."""
-    from ovgsr.teacher.token_writer import parse_part
+    from ovgsr.teacher.tokens.writer import parse_part
 
     rank, world = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
     if shard is None and rank.isdigit() and world.isdigit():

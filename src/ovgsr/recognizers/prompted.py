@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ovgsr.captions import progressive
+from ovgsr.inflections import mentions
 from ovgsr.models.decode import rank_verbs
 from ovgsr.models.text_encoder import TextEncoder, load_text_encoder
 from ovgsr.recognizers.frames import borrow_frames
@@ -21,7 +22,6 @@ from ovgsr.recognizers.prompted_roles import FilledFrame, Pictures, RoleReader, 
 from ovgsr.recognizers.prompted_settings import PromptError, PromptSettings
 from ovgsr.recognizers.spoken_boxes import box_format, resized_size
 from ovgsr.situation import ImagePrediction, Situation
-from ovgsr.teacher.inflections import mentions
 from ovgsr.teacher.loading import SHIPPED_TEACHER
 from ovgsr.vocabulary import Vocabulary, swig_vocabulary
 

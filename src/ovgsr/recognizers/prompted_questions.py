@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 
 from ovgsr.captions import PERSON_ROLES, PLACE_ROLE, SUBJECT_ROLES, progressive
+from ovgsr.inflections import inflected_forms
 from ovgsr.noun_phrases import noun_phrase, place_phrase, readable_word
 from ovgsr.recognizers.spoken_boxes import WORDING, BoxFormat
 from ovgsr.situation import EMPTY_NOUN
-from ovgsr.teacher.inflections import inflected_forms
 from ovgsr.vocabulary import Verb, Vocabulary
 
 _ARTICLES = frozenset({"a", "an", "the", "some", "any"})
