@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 from tests.teacher.chat_server import PASSING, ChatServer, Fault, user_text
-from tests.teacher.replies import data_of, obedient_reply, reply_text, throwing_facts, throwing_picture
 from tests.teacher.jrg.test_rationale_store import IDENTITY
+from tests.teacher.replies import data_of, obedient_reply, reply_text, throwing_facts, throwing_picture
 
 from ovgsr.data.swig import read_annotations, read_split, read_vocabulary, with_verbs
 from ovgsr.situation import AnnotatedImage, GroundedNoun, Situation

@@ -187,7 +187,9 @@ class WrongFillers:
         for role, noun in situation.nouns.items():
             stock = self._fillers.get(role, ()) if noun.noun != EMPTY_NOUN else ()
             rng = random.Random(f"fillers/{seed}/{image.file_name}/{role}")
-            anyone = all(self._names_of(key) & _ANYONE for key in noun.accepted | {noun.noun} if key != EMPTY_NOUN)
+            said = [self._names_of(key) for key in noun.accepted | {noun.noun} if key != EMPTY_NOUN]
+            anyone = all(words & _ANYONE for words in said)
+            nobody = all(words & _VAGUE & _ANYONE for words in said)  # "a person": whoever is offered may be that
             chosen: list[str] = []
             for key in rng.sample(stock, min(_LOOKED_AT, len(stock))):
                 if len(chosen) == k:
@@ -195,7 +197,7 @@ class WrongFillers:
                 own = self._names_of(key)
                 if own & (names | above | _VAGUE) or self._above_of(key) & (names - _VAGUE):
                     continue
-                if anyone != bool(own & _ANYONE):
+                if anyone != bool(own & _ANYONE) or nobody:
                     continue
                 word = words_for(key, self._vocabulary)[0]
                 if not mentions(word, verbs):
