@@ -18,7 +18,7 @@ def blocks() -> list[tuple[str, str]]:
 
 def test_readme_runs_as_it_stands(tmp_path: Path) -> None:
     found = blocks()
-    assert [language for language, _ in found] == ["sh", "python", "sh"]
+    assert [language for language, _ in found] == ["sh", "python", "sh", "sh"]
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for language, text in found:
         if language == "sh":
@@ -34,3 +34,5 @@ def test_readme_runs_as_it_stands(tmp_path: Path) -> None:
         assert result.returncode == 0, f"{text}\n{result.stdout}\n{result.stderr}"
     assert (tmp_path / "predictions" / "juggling_1.png").exists()
     assert (tmp_path / "results.json").exists()
+    assert (tmp_path / "zero_shot" / "juggling_1.json").exists()
+    assert (tmp_path / "rationales.html").exists()
