@@ -156,6 +156,10 @@ def test_past_forms_that_are_other_words() -> None:
     verbs = ("grinding", "leave")
     assert mentions("in the upper left, on the ground, to the left", verbs) == set()
     assert mentions("coffee is ground; she left", verbs) == {"grinding", "leave"}
+    assert mentions("he saw it", ("seeing",)) == {"seeing"}
+    assert mentions("a man with a saw", ("seeing", "sawing"), ("saw",)) == set()
+    # A base form is no past form: after these words it may well be the verb.
+    assert mentions("about to saw a log", ("seeing", "sawing")) == {"sawing"}
 
 
 def test_verbs_of_several_words() -> None:

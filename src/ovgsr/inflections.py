@@ -96,13 +96,13 @@ def mentions(text: str, verb_names: Iterable[str], nouns: Iterable[str] = ()) ->
     for words in _readings(text):
         within_noun: set[int] | None = None
         for position, word in enumerate(words):
-            for verb, rest, noun_like in index.get(word, ()):
+            for verb, rest, noun_like, homograph in index.get(word, ()):
                 if verb in found or (rest and not _follows(words, position, rest)):
                     continue
                 if noun_like:
                     if within_noun is None:
                         within_noun = _positions_within(words, {_words_of(noun) for noun in named} - {()})
-                    if position in within_noun or _is_homograph(words, position):
+                    if position in within_noun or (homograph and _stands_as_noun(words, position)):
                         continue
                 found.add(verb)
     return found
@@ -254,14 +254,14 @@ def _agents(base: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1024)
-def _index(verb_names: tuple[str, ...]) -> Mapping[str, tuple[tuple[str, tuple[str, ...], bool], ...]]:
-    """First word of a form -> (verb, the form's further words, whether it can be a noun)."""
-    index: dict[str, list[tuple[str, tuple[str, ...], bool]]] = {}
+def _index(verb_names: tuple[str, ...]) -> Mapping[str, tuple[tuple[str, tuple[str, ...], bool, bool], ...]]:
+    """First word of a form -> (verb, the form's further words, whether it can be a noun, and a past form at that)."""
+    index: dict[str, list[tuple[str, tuple[str, ...], bool, bool]]] = {}
     for verb in dict.fromkeys(verb_names):
-        noun_like = noun_like_forms(verb)
+        noun_like, homographs = noun_like_forms(verb), _HOMOGRAPHS - {base_form(verb)}  # "to saw" is sawing itself
         for form in inflected_forms(verb):
             first, *rest = form.split()
-            index.setdefault(first, []).append((verb, tuple(rest), form in noun_like))
+            index.setdefault(first, []).append((verb, tuple(rest), form in noun_like, form in homographs))
     return {word: tuple(entries) for word, entries in index.items()}
 
 
@@ -315,6 +315,6 @@ def _follows(words: list[str], position: int, rest: tuple[str, ...]) -> bool:
     return any(tuple(words[start : start + len(rest)]) == rest for start in range(position + 1, last + 1))
 
 
-def _is_homograph(words: list[str], position: int) -> bool:
+def _stands_as_noun(words: list[str], position: int) -> bool:
     """Whether a past form is the other word that it is better known as: "on the ground", "in the upper left"."""
-    return words[position] in _HOMOGRAPHS and position > 0 and words[position - 1] in _BEFORE_A_NOUN
+    return position > 0 and words[position - 1] in _BEFORE_A_NOUN

@@ -101,3 +101,55 @@ def test_pictures_are_found_in_folders_and_named_apart(tmp_path: Path) -> None:
 def test_no_picture_overwrites_anothers_result(tmp_path: Path, names: list[str], expected: list[str]) -> None:
     targets = [target for _, target in output_names([Path(name) for name in names], tmp_path)]
     assert [with_ending(target, ".json").name for target in targets] == expected
+
+
+@pytest.mark.parametrize(
+    ("folder", "out", "expected"),
+    [
+        (".", "results", ["pictures/a.jpg"]),  # drawn by an earlier run
+        (".", "{root}/results", ["pictures/a.jpg"]),
+        ("{root}", "results", ["pictures/a.jpg"]),
+        ("pictures", ".", ["pictures/a.jpg"]),  # above the pictures: none of them is a result
+        ("pictures", "pictures", ["pictures/a.jpg"]),
+    ],
+)
+def test_results_of_an_earlier_run_are_no_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, out: str, expected: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("pictures/a.jpg", "results/a.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    found = find_pictures([Path(folder.format(root=tmp_path))], Path(out.format(root=tmp_path)))
+    assert [file.resolve().relative_to(tmp_path).as_posix() for file in found] == expected
+
+
+def test_a_drawn_result_never_takes_a_pictures_place(ovgsr: Command, trained_run: Path, tmp_path: Path) -> None:
+    picture, other = tmp_path / "a.png", tmp_path / "b.jpg"
+    for path in (picture, other):
+        Image.new("RGB", (30, 20), ORANGE).save(path)
+    before = picture.read_bytes()
+    options = ["--model", trained_run / "student", "--out", tmp_path]
+    for given in ([picture], [tmp_path], [other, picture]):
+        result = ovgsr("predict", *given, *options)
+        assert result.returncode == 1
+        assert "a.png: this picture would be overwritten" in result.stderr
+    assert picture.read_bytes() == before
+    result = ovgsr("predict", picture, *options, "--no-draw")
+    assert result.returncode == 0, result.stderr
+    assert picture.read_bytes() == before
+    assert json.loads((tmp_path / "a.json").read_text())["width"] == 30
+
+
+def test_a_result_of_another_picture_of_that_name_is_not_done(
+    ovgsr: Command, trained_run: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "a" / "x.png", tmp_path / "b" / "x.png"
+    for path, width in ((first, 30), (second, 40)):
+        path.parent.mkdir()
+        Image.new("RGB", (width, 20), ORANGE).save(path)
+    options = ["--model", trained_run / "student", "--out", tmp_path / "out", "--no-draw", "--skip-done"]
+    assert "1 of 1 pictures" in ovgsr("predict", second, *options).stdout
+    assert "2 of 2 pictures" in ovgsr("predict", first, second, *options).stdout
+    widths = [json.loads((tmp_path / "out" / name).read_text())["width"] for name in ("x.json", "x_2.json")]
+    assert widths == [30, 40]

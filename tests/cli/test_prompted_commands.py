@@ -91,3 +91,10 @@ def test_evaluate_wants_one_of_three(ovgsr: Command, sketch_root: Path) -> None:
     result = ovgsr("evaluate", "--data", sketch_root, "--teacher", "x", "--model", "sketch")
     assert result.returncode == 1
     assert "give either --model, --teacher or --predictions" in result.stderr
+
+
+def test_a_predictions_file_is_not_written_again(ovgsr: Command, sketch_root: Path, tmp_path: Path) -> None:
+    files = ["--predictions", tmp_path / "in.jsonl", "--save-predictions", tmp_path / "out.jsonl"]
+    result = ovgsr("evaluate", "--data", sketch_root, *files)
+    assert result.returncode == 1
+    assert "--save-predictions is for --model and --teacher" in result.stderr

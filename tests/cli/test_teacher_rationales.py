@@ -156,6 +156,8 @@ REFUSED: list[tuple[str, list[str], str]] = [
     ("no model", ["--backend", "openai"], "--backend openai needs --model"),
     ("a model for no LLM", ["--model", "qwen"], "of no use to --backend template"),
     ("a server for a local model", ["--backend", "local", "--model", "x", "--base-url", "http://x"], "openai"),
+    ("a key for no server", ["--key-variable", "MY_KEY"], "--key-variable and --requests-per-minute are options of"),
+    ("no key", ["--backend", "openai", "--model", "x", "--key-variable", "NO_SUCH_KEY"], "variable NO_SUCH_KEY"),
     ("no model in the folder", ["--backend", "local", "--model", "."], r"holds no config\.json"),
     ("a template for no LLM", ["--template", "mine"], "--template is for an LLM"),
     ("a bad shard", ["--shard", "3/2"], "the shard '3/2' must be i/n"),

@@ -141,3 +141,13 @@ def test_a_killed_corpus_is_finished_and_another_one_refused(tmp_path: Path) -> 
         write_broad_corpus(tmp_path, seed=8, pictures=6)
     with pytest.raises(SketchError, match="holds no broad corpus"):
         read_broad_corpus(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("kept", [0, 2])
+def test_captions_never_slip_to_other_pictures(tmp_path: Path, kept: int) -> None:
+    write_broad_corpus(tmp_path, seed=7, pictures=3)
+    texts = tmp_path / "turns-00000.jsonl"
+    lines = texts.read_text(encoding="utf-8").splitlines(keepends=True)
+    texts.write_text("".join(lines[:kept]), encoding="utf-8")  # what a power cut may leave
+    with pytest.raises(SketchError, match=f"turns-00000.jsonl has {kept} lines for 3 pictures, not 3 each"):
+        read_broad_corpus(tmp_path)

@@ -70,6 +70,20 @@ def test_a_hub_name_is_looked_up(tiny_llava_folder: Path, monkeypatch: pytest.Mo
         MultimodalLLM.from_pretrained("someone/gone")
 
 
+def test_the_shipped_teacher_and_a_data_set_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sketch").mkdir()
+    assert loading.find_teacher("sketch").parts[-3:] == ("ovgsr", "assets", "sketch_teacher")
+    (tmp_path / "sketch" / "config.json").touch()
+    assert loading.find_teacher("sketch") == Path("sketch")
+
+
+@pytest.mark.parametrize("device", ["no such thing", "meta:x"])
+def test_a_device_that_is_none(tiny_llava_folder: Path, device: str) -> None:
+    with pytest.raises(TeacherError, match=f"the device '{device}' cannot be used on this machine .*; name cpu"):
+        MultimodalLLM.from_pretrained(tiny_llava_folder, device=device)
+
+
 def spoil_config(folder: Path) -> None:
     (folder / "config.json").unlink()
 
@@ -171,6 +185,7 @@ def test_the_fingerprint_is_of_contents(copied: Path, tiny_llava_folder: Path, m
         ("qwen", "<|image_pad|>"),
         ("qwen", "<|video_pad|>"),
         ("qwen", "<|im_end|>"),  # would end the user's turn
+        ("llava", "</s>"),  # ends a text; its template does not hold it literally
         ("qwen3", "<|vision_start|>"),
         ("paligemma", "<image>"),
         ("gemma3", "<start_of_image>"),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from PIL import Image
 
 from ovgsr.sketch.broad_corpus import draw_captioned
 from ovgsr.teacher.tiny_llava import build_processor, conversation_ids, train_tokenizer
+from ovgsr.training.engine import Engine
 from ovgsr.training.teacher_pretraining import Pretraining, PretrainingError, PretrainingPlan
 
 
@@ -31,6 +34,14 @@ class Drawn:
 
     def conversation(self, index: int) -> Sequence[tuple[str, str]]:
         return [(turn.question, turn.answer) for turn in self.drawn[index].turns]
+
+
+@pytest.fixture(autouse=True)
+def a_process_of_no_precision() -> Iterator[None]:
+    """accelerate fixes one precision a process; the pretraining's differs from other tests' on some machines."""
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +130,12 @@ def test_every_common_word_is_one_token_and_any_text_can_be_spelt(corpus: Drawn)
 def test_a_corpus_that_is_too_small_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PretrainingError, match="fewer than the 1000 held out"):
         Pretraining(Drawn(3), tmp_path, PretrainingPlan())
+
+
+def test_one_batch_of_all_processes_must_fit(corpus: Drawn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = PretrainingPlan(word_steps=2, caption_steps=4, batch_size=16, held_out=8)  # 8 + 2 * 16 = 40 pictures
+    monkeypatch.setattr(Engine, "processes", property(lambda engine: 2))
+    run = Pretraining(corpus, tmp_path / "fits", fits)
+    assert len(next(run._batches(0, 0))) == 16
+    with pytest.raises(PretrainingError, match="fewer than the 9 held out and one batch of 32"):
+        Pretraining(corpus, tmp_path / "large", replace(fits, held_out=9))

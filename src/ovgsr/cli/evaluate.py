@@ -52,6 +52,8 @@ def evaluate(
 
     if sum(given is not None for given in (model, predictions, teacher)) != 1:
         raise OvgsrError("give either --model, --teacher or --predictions")
+    if predictions is not None and save_predictions is not None:
+        raise OvgsrError("--save-predictions is for --model and --teacher; --predictions is a predictions file already")
     profiles = tuple(profile or ("official", "coformer"))
     notices: tuple[str, ...] = ()
     if predictions is not None:

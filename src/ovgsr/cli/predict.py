@@ -56,9 +56,11 @@ def predict(
 
     if model is not None and teacher is not None:
         raise OvgsrError("give either --model or --teacher")
-    work = output_names(find_pictures(pictures, out), out)
-    if skip_done:
-        work = [(picture, target) for picture, target in work if not with_ending(target, ".json").exists()]
+    found = find_pictures(pictures, out)
+    work = output_names(found, out)
+    work = [pair for pair in work if not (skip_done and _is_done(*pair))]
+    if draw:
+        _require_other_files(found, work)
     from ovgsr.recognizers.vocabulary_words import user_vocabulary  # seconds to import: an empty folder is told before
 
     asked = (teacher_precision, teacher_verbs, teacher_roles, teacher_calibration)
@@ -92,13 +94,17 @@ def _student(model: str | None, device: str | None) -> SituationRecognizer:
 
 
 def find_pictures(paths: list[Path], out: Path | None = None) -> list[Path]:
-    """The pictures named, and those in the folders named (but for ``out``'s own), sorted; no picture is an error."""
+    """The pictures named, and those in the folders named, sorted; no picture is an error.
+
+    Where ``out`` lies in such a folder, its pictures are left out: they are results of an earlier run.
+    """
     from ovgsr.errors import OvgsrError
 
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            files = [file for file in path.rglob("*") if out is None or not file.is_relative_to(out)]
+            results = None if out is None else _below(path, out)
+            files = [file for file in path.rglob("*") if results is None or not file.is_relative_to(results)]
             inside = sorted(file for file in files if file.suffix.lower() in PICTURE_ENDINGS)
             if not inside:
                 raise OvgsrError(f"{path}: no picture in this folder ({', '.join(sorted(PICTURE_ENDINGS))})")
@@ -106,6 +112,34 @@ def find_pictures(paths: list[Path], out: Path | None = None) -> list[Path]:
         else:
             found.append(path)
     return found
+
+
+def _is_done(picture: Path, target: Path) -> bool:
+    """Whether there is a result of this very picture: names may have been numbered otherwise in an earlier run."""
+    try:
+        return Path(json.loads(with_ending(target, ".json").read_bytes())["image"]).resolve() == picture.resolve()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _below(folder: Path, out: Path) -> Path | None:
+    """``out`` as a path that begins with ``folder``, however both are written; None where it does not lie in it."""
+    above, inner = folder.resolve(), out.resolve()
+    return folder / inner.relative_to(above) if inner != above and inner.is_relative_to(above) else None
+
+
+def _require_other_files(pictures: list[Path], work: list[tuple[Path, Path]]) -> None:
+    """Raises OvgsrError where a drawn result would take the place of a picture that was given."""
+    from ovgsr.errors import OvgsrError
+
+    given = {(found.st_dev, found.st_ino) for found in (path.stat() for path in pictures if path.exists())}
+    for _, target in work:
+        drawn = with_ending(target, ".png")
+        if drawn.exists() and (drawn.stat().st_dev, drawn.stat().st_ino) in given:
+            raise OvgsrError(
+                f"{drawn}: this picture would be overwritten by a drawn result; name another folder with --out, or "
+                "give --no-draw"
+            )
 
 
 def output_names(pictures: list[Path], out: Path) -> list[tuple[Path, Path]]:

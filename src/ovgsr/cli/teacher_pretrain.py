@@ -14,8 +14,8 @@ import typer
 def pretrain(
     out: Annotated[Path, typer.Option(help="Folder for the corpus, the state to resume from, and the teacher.")],
     pictures: Annotated[int, typer.Option(min=1100, help="Pictures of the corpus (28 KB each on disk).")] = 120_000,
-    word_steps: Annotated[int, typer.Option(min=0, help="Steps in which the tower alone learns words.")] = 4000,
-    caption_steps: Annotated[int, typer.Option(min=1, help="Steps in which everything learns to answer.")] = 6000,
+    word_steps: Annotated[int, typer.Option(min=0, help="Steps in which the tower alone learns words.")] = 2500,
+    caption_steps: Annotated[int, typer.Option(min=1, help="Steps in which everything learns to answer.")] = 4000,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures a step and process.")] = 32,
     seed: Annotated[int, typer.Option(help="Decides corpus, first weights and order.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="Processes that train together, one a core or GPU.")] = 2,

@@ -30,6 +30,9 @@ def rationales(
     ] = "template",
     model: Annotated[str | None, typer.Option(help="The server's model; for local a folder or hub name.")] = None,
     base_url: Annotated[str | None, typer.Option(help="The server, e.g. http://localhost:8000/v1.")] = None,
+    key_variable: Annotated[
+        str | None, typer.Option(help="Environment variable that holds the server's key; default: OPENAI_API_KEY.")
+    ] = None,
     k: Annotated[int, typer.Option(min=0, max=8, help="Negatives of each glimpse and gaze.")] = 2,
     template: Annotated[str, typer.Option(help="Template: the package's jrg-1, or a folder of your own.")] = "jrg-1",
     seed: Annotated[int, typer.Option(help="Other seeds choose other confusable verbs and other words.")] = 0,
@@ -50,7 +53,7 @@ def rationales(
     from ovgsr.teacher.jrg.store import Shard
 
     part = Shard.parse(shard)
-    wanted = _Wanted(backend, model, base_url, concurrency, requests_per_minute, timeout, device)
+    wanted = _Wanted(backend, model, base_url, key_variable, concurrency, requests_per_minute, timeout, device)
     wanted.check()
     read = _read(data, split)
     assignments = _assignments(read, k, seed)
@@ -84,6 +87,7 @@ class _Wanted:
     backend: str
     model: str | None
     base_url: str | None
+    key_variable: str | None
     concurrency: int
     requests_per_minute: float | None
     timeout: float
@@ -100,8 +104,8 @@ class _Wanted:
             raise OvgsrError(
                 "--model and --base-url are of no use to --backend template; add --backend openai or local"
             )
-        if self.backend != "openai" and (self.base_url or self.requests_per_minute):
-            raise OvgsrError("--base-url and --requests-per-minute are options of --backend openai")
+        if self.backend != "openai" and (self.base_url or self.key_variable or self.requests_per_minute):
+            raise OvgsrError("--base-url, --key-variable and --requests-per-minute are options of --backend openai")
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,7 @@ def _language_model(wanted: _Wanted) -> LanguageModel:
         return OpenAiModel(
             model,
             wanted.base_url,
+            api_key_variable=wanted.key_variable,
             concurrency=wanted.concurrency,
             timeout=wanted.timeout,
             requests_per_minute=wanted.requests_per_minute,

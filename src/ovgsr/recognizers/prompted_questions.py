@@ -13,7 +13,6 @@ from ovgsr.situation import EMPTY_NOUN
 from ovgsr.vocabulary import Verb, Vocabulary
 
 _ARTICLES = frozenset({"a", "an", "the", "some", "any"})
-_PLACE_PREPOSITIONS = frozenset({"at", "in", "on", "inside", "within"})
 _ROLE_TOKEN = re.compile(r"[A-Z][A-Z0-9]{2,}$")
 
 
@@ -66,7 +65,7 @@ def role_cloze(verb: Verb, role: str) -> Cloze:
     position = next((i for i, token in enumerate(tokens) if token == role.upper()), None)
     before = tokens[:position] if position is not None else []
     if inflected_forms(verb.name).intersection(before):
-        return _from_abstract(before, role)
+        return Cloze(_said_of(before))
     return plain_cloze(verb, role)
 
 
@@ -94,7 +93,8 @@ def _definite(word: str) -> str:
     return f"the {word}" if phrase.startswith(("a ", "an ")) or phrase == word else phrase
 
 
-def _from_abstract(tokens: list[str], role: str) -> Cloze:
+def _said_of(tokens: list[str]) -> str:
+    """The beginning of an abstract with "someone" and "something" for its roles, and without an article at its end."""
     words: list[str] = []
     for token in tokens:
         if not _ROLE_TOKEN.match(token):
@@ -105,7 +105,4 @@ def _from_abstract(tokens: list[str], role: str) -> Cloze:
         words.append("someone" if token.lower() in PERSON_ROLES else "something")
     if words[-1] in _ARTICLES:
         words.pop()
-    is_place = role == PLACE_ROLE and words[-1] in _PLACE_PREPOSITIONS
-    if is_place:
-        words.pop()
-    return Cloze(re.sub(r"\s+(?=[,.;:'])", "", " ".join(words)), is_place)
+    return re.sub(r"\s+(?=[,.;:'])", "", " ".join(words))

@@ -94,7 +94,7 @@ def read_broad_corpus(folder: Path) -> BroadCorpus:
     """Opens a corpus; pictures stay on disk until they are asked for.
 
     Raises:
-        SketchError: no corpus there, or an unfinished one.
+        SketchError: no corpus there, an unfinished one, or one with a file that was cut off.
     """
     path = folder / PLAN_FILE
     if not path.exists():
@@ -108,5 +108,11 @@ def read_broad_corpus(folder: Path) -> BroadCorpus:
             raise SketchError(f"{texts} is missing: the corpus is unfinished; draw it again to finish it.")
         shards.append(np.load(array, mmap_mode="r", allow_pickle=False))
         lines = texts.read_text(encoding="utf-8").splitlines()
+        amount = min(SHARD, pictures - shard * SHARD)
+        if len(lines) != amount or len(shards[-1]) != amount:
+            raise SketchError(
+                f"{texts} has {len(lines)} lines for {len(shards[-1])} pictures, not {amount} each; delete it and draw "
+                "the corpus again to finish it."
+            )
         turns += [tuple(Turn(question, answer) for question, answer in json.loads(line)) for line in lines]
     return BroadCorpus(tuple(shards), tuple(turns))

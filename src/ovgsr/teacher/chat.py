@@ -151,12 +151,14 @@ def _common(first: Sequence[int], second: Sequence[int]) -> int:
 
 
 def _steering_texts(processor: Any) -> tuple[str, ...]:
-    """Tokens that user text must not hold: those of pictures and films, and those that the chat template writes.
+    """Tokens that user text must not hold: of pictures and films, of a text's start and end, and of the chat template.
 
     Other added tokens, such as Qwen's for boxes, are words of the model and may be asked with.
     """
     tokenizer, template = processor.tokenizer, str(processor.chat_template or "")
     names = ("image_token", "video_token", "boi_token", "eoi_token", "fake_image_token", "global_image_tag")
     pictures = {str(getattr(owner, name, None) or "") for owner in (processor, tokenizer) for name in names}
-    turns = {token.content for token in tokenizer.added_tokens_decoder.values() if token.content in template}
+    added = {token.content for token in tokenizer.added_tokens_decoder.values()}
+    # Templates mostly write the ends by a variable (eos_token), so that their text does not hold them.
+    turns = {text for text in added if text in template or text in (tokenizer.bos_token, tokenizer.eos_token)}
     return tuple(sorted((pictures | turns) - {""}))

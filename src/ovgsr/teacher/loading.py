@@ -60,9 +60,9 @@ def load_teacher(
     Raises TeacherError where it is not there, has no safetensors weights, is no image-text-to-text model, or needs a
     package that is not installed.
     """
+    place = _device(device)  # before anything is downloaded
     folder = find_teacher(name, revision)
     fingerprint = fingerprint_of(folder)
-    place = _device(device)
     exact: Precision = _automatic(place) if precision == "auto" else precision
     with _quiet():
         model = _load_model(folder, place, exact)
@@ -72,10 +72,10 @@ def load_teacher(
 
 def find_teacher(name: str | Path, revision: str | None = None) -> Path:
     """The folder of a model: ``name`` itself, the shipped one's, or the Hub's files, downloaded if need be."""
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder, shipped = Path(name).expanduser(), str(name) == SHIPPED_TEACHER
+    if (folder / "config.json").is_file() if shipped else folder.is_dir():  # a data set may have that name, too
         return folder
-    if str(name) == SHIPPED_TEACHER:
+    if shipped:
         return Path(str(resources.files("ovgsr") / "assets" / "sketch_teacher"))
     from huggingface_hub import snapshot_download
 
@@ -135,7 +135,13 @@ def _weight_digest(path: Path) -> str:
 
 def _device(device: str | torch.device | None) -> torch.device:
     if device is not None:
-        return torch.device(device)
+        try:
+            return torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError) as error:
+            raise TeacherError(
+                f"the device {str(device)!r} cannot be used on this machine ({_first_line(error)}); name cpu or leave "
+                "it out"
+            ) from None
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return accelerator or torch.device("cpu")
 

@@ -64,13 +64,13 @@ class Corpus(Protocol):
 class PretrainingPlan:
     """Everything that decides the weights, besides corpus and number of processes."""
 
-    word_steps: int = 3000
-    caption_steps: int = 20_000
-    batch_size: int = 64  # a process
+    word_steps: int = 2500
+    caption_steps: int = 4000
+    batch_size: int = 32  # a process
     word_rate: float = 2e-3
     caption_rate: float = 1e-3
     word_weight: float = 0.3
-    warm_up: int = 200
+    warm_up: int = 300
     cool_down: float = 0.3  # the last share of the caption steps, in which the rate falls to zero
     held_out: int = 1000  # the last pictures, for the log only
     seed: int = 0
@@ -134,13 +134,14 @@ class Pretraining:
     """One run in a folder; ``run`` goes on where a killed one stopped."""
 
     def __init__(self, corpus: Corpus, out: Path, plan: PretrainingPlan, *, threads: int | None = None) -> None:
-        if len(corpus) <= plan.held_out + plan.batch_size:
-            raise PretrainingError(
-                f"the corpus has {len(corpus)} pictures, fewer than the {plan.held_out} held out and one batch of "
-                f"{plan.batch_size}; draw more"
-            )
         precision = "bf16" if torch.accelerator.is_available() or _fast_bfloat16() else "no"
         self.engine = Engine(TrainSettings(precision=precision, batch_size=plan.batch_size, threads=threads))
+        batch = plan.batch_size * self.engine.processes
+        if len(corpus) < plan.held_out + batch:
+            raise PretrainingError(
+                f"the corpus has {len(corpus)} pictures, fewer than the {plan.held_out} held out and one batch of "
+                f"{batch}; draw more"
+            )
         self.corpus, self.out, self.plan = corpus, out, plan
         self.run_dir = RunDir(out)
         self._open_folder()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from ovgsr.situation import AnnotatedImage, GroundedNoun, Situation
+from ovgsr.teacher.jrg.assignments import Assignments
 from ovgsr.teacher.jrg.confusable import (
     POOL,
     ConfusableError,
@@ -18,7 +19,7 @@ from ovgsr.teacher.jrg.confusable import (
     role_overlap,
     role_types,
 )
-from ovgsr.vocabulary import Noun, Verb, Vocabulary
+from ovgsr.vocabulary import Noun, Verb, VerbSplit, Vocabulary
 
 THROW = Verb("throwing", ("agent", "item", "destination", "place"))
 CATCH = Verb("catching", ("agent", "caughtitem", "tool", "place"))
@@ -89,10 +90,14 @@ def test_few_verbs_give_few() -> None:
 
 
 def test_verbs_that_the_annotation_names_are_left_out() -> None:
-    verbs = VERBS.with_verbs(("throwing", "catching", "kicking"))
+    verbs = VERBS.with_verbs(("throwing", "catching", "kicking")).with_nouns([Noun("n1", ("kicking machine",))])
     chooser = ConfusableVerbs(verbs, verbs.verb_names, by_name_length)
     assert chooser.choose("throwing", 2, seed=0, picture="x", nouns=("kicking machine",)) == ("catching",)
     assert len(chooser.choose("throwing", 2, seed=0, picture="x", nouns=("kick",))) == 2  # a noun hides nothing
+    split = VerbSplit("all", verbs.verb_names)
+    assignments = Assignments(verbs, split, [picture("n1")], by_name_length, k=2, seed=0)
+    assert assignments.facts(picture("n1")).offered == ("catching",)
+    assert set(assignments.facts(picture("")).offered) == {"catching", "kicking"}
 
 
 def test_verbs_with_a_form_in_common_are_not_confusable() -> None:

@@ -239,6 +239,14 @@ def test_a_silent_server_ends_the_run(tmp_path: Path, training: Training) -> Non
     assert set(stored(tmp_path)) == good
 
 
+def test_a_server_that_refuses_everything_ends_the_run(tmp_path: Path, training: Training) -> None:
+    """A context that is too short for any prompt must not put a whole data set into quarantine."""
+    model = Scripted(lambda request: LlmFailure(request.key, "the prompt does not fit", retryable=False))
+    with pytest.raises(LlmError, match=r"\(the prompt does not fit\).*--retry-quarantined"):
+        run(tmp_path, prompted(model, training), training)
+    assert len(model.requests) == SILENCE
+
+
 def test_an_annotation_that_makes_no_prompt_costs_its_picture_only(tmp_path: Path, training: Training) -> None:
     image = training[1][0]
     empty = {role: GroundedNoun("", None, annotators=("", "", "")) for role in image.situation.roles}

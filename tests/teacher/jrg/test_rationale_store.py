@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -296,6 +297,15 @@ def test_one_writer_a_shard(tmp_path: Path) -> None:
         first.add(rationales(picture(0)))
 
 
+def test_a_disk_without_locks_is_no_other_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(file: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(RationaleError, match=r"cannot be locked \(No locks available\)"):
+        StoreWriter(tmp_path, IDENTITY)
+
+
 def test_stores_of_several_machines_are_merged(tmp_path: Path) -> None:
     images = [picture(number) for number in range(6)]
     with StoreWriter(tmp_path / "a", IDENTITY, Shard(1, 2)) as writer:
@@ -320,6 +330,30 @@ def test_stores_of_several_machines_are_merged(tmp_path: Path) -> None:
         writer.add(rationales(picture(0, "n2")))
     with pytest.raises(RationaleError, match=r"different annotations of throwing_0\.jpg"):
         merge_stores(tmp_path / "f", [tmp_path / "a", tmp_path / "e"])
+
+
+def test_a_merge_that_fails_leaves_no_half_store(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "a", IDENTITY) as writer:
+        for number in range(3):
+            writer.add(rationales(picture(number)))
+    path = tmp_path / "a" / "rationales.jsonl"
+    whole = path.read_text()
+    path.write_text(whole.replace('"glimpse"', '"glance"').replace('"glance"', '"glimpse"', 2))  # the last one's
+    with pytest.raises(RationaleError, match="lacks a field"):
+        merge_stores(tmp_path / "all", [tmp_path / "a"])
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+    path.write_text(whole)
+    (tmp_path / "all").mkdir()  # an empty folder is a new one
+    assert len(merge_stores(tmp_path / "all", [tmp_path / "a"])) == 3
+
+
+def test_a_record_of_another_shape_is_named(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path, IDENTITY) as writer:
+        writer.add(rationales(picture(0)))
+    path = tmp_path / "rationales.jsonl"
+    path.write_text(path.read_text().replace('"glimpse"', '"glance"'))
+    with pytest.raises(RationaleError, match=r"rationales\.jsonl: throwing_0\.jpg: .*lacks a field"):
+        RationaleStore.open(tmp_path).read()["throwing_0.jpg"]
 
 
 WRITE_FOR_EVER = """

@@ -107,6 +107,7 @@ HOSTILE = [
     "$data $examples ${k} %s {0} \\n \\u0022",
     "ball\u202e\u200b\u0000\x1b[31m\ud800",
     "### Instruction: " + "very " * 5000 + "long",
+    "ignore-" * 5000 + "it",  # one word
     "'''; --///----....",
 ]
 
@@ -185,6 +186,7 @@ SHOTS = [
     (("mowing",), ["carrying", "reading"]),  # a confusable verb is unseen
     (("brushing",), ["carrying", "reading"]),  # "to brush dust" stands in a definition
     (("walking",), ["reading"]),  # "the woman walks" stands in a text, "to walk behind" in a definition
+    (("placing", "emptying"), ["carrying", "reading", "sweeping"]),  # the role and the field are in every prompt
     (("holding",), []),
 ]
 

@@ -237,6 +237,18 @@ def test_a_server_that_is_of_no_use_ends_the_run(
     assert KEY[:9] not in said
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_wants_a_key_says_where_to_put_it(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with ChatServer(hello, always(Fault("status", status))) as server:
+        with pytest.raises(LlmError, match=rf"wants a key \({status}\).*variable OPENAI_API_KEY"):
+            one(server)
+        backend = model(server)
+        backend._endpoint.key_withheld = True  # as over plain http to another machine
+        with pytest.raises(LlmError, match=rf"wants a key \({status}\).*kept back.*--key-variable"):
+            list(backend.replies(requests()))
+
+
 def test_answers_that_are_under_way_when_the_run_ends_are_still_given() -> None:
     def refuses(body: dict[str, Any]) -> Fault | None:
         return Fault("status", 404) if user_text(body) == "p1" else Fault("slow", seconds=0.2)

@@ -334,8 +334,26 @@ def test_a_teacher_that_refuses_everything_is_no_picture_s_fault(tmp_path: Path)
     for number in range(40):
         Image.new("RGB", (400 + number, 8)).save(wide := tmp_path / f"{number}.png")
         named.append((wide.name, wide))
-    with pytest.raises(TokenCacheError, match=r"took none of the first 16 pictures.*aspect ratio"):
+    with pytest.raises(TokenCacheError, match=r"of none of the first 16 pictures.*aspect ratio"):
         fill(tmp_path / "cache", named)
+
+
+def test_a_refused_picture_is_left_out_under_each_of_its_names(pictures: Named, tmp_path: Path) -> None:
+    Image.new("RGB", (400, 8)).save(wide := tmp_path / "wide.png")
+    named = [("0.png", wide), ("1.png", wide), ("2.png", pictures[0][1]), ("3.png", wide)]
+    report = fill(tmp_path / "cache", named, batch=3)  # two names in one batch, one after it
+    assert [name for name, _ in report.failures] == ["0.png", "1.png", "3.png"]
+    assert (report.written, report.known) == (1, 0)
+
+
+def test_a_teacher_whose_tokens_cannot_be_stored_is_no_picture_s_fault(pictures: Named, tmp_path: Path) -> None:
+    class Overflowing(FakeTeacher):
+        def _tokens(self, image: Image.Image) -> FakeTokens:
+            found = super()._tokens(image)
+            return FakeTokens(found.tokens * float("nan"), found.grid)
+
+    with pytest.raises(TokenCacheError, match=r"of none of the first 16 pictures.*not finite; choose another"):
+        fill(tmp_path / "cache", pictures, Overflowing())
 
 
 def test_a_disk_that_is_too_small_is_told_at_once(

@@ -28,7 +28,7 @@ NO_REPLY = "no_reply"
 """The code of a picture that got no answer at all. It is not the picture's fault: the next run asks again."""
 REFUSED, NO_PROMPT = "refused", "no_prompt"
 SILENCE = 50
-"""So many requests in a row without an answer end a run: the server is down, not the pictures bad."""
+"""So many requests in a row without an answer, or refused, end a run: the server is at fault, not the pictures."""
 
 _REPLY_TOKENS, _TEXT_TOKENS = 256, 90
 """A reply may have so many tokens, and so many for each text in it: twice what 35 words and their JSON take."""
@@ -64,7 +64,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of an attempt. ``asked_again`` is False where another attempt would get the same answer."""
+    """What came of an attempt. ``ask_again`` is False where another attempt would get the same answer."""
 
     ask: Ask
     result: Judgements | Rejected
@@ -115,11 +115,8 @@ class PromptedAuthor:
             for ask in asks:
                 try:
                     request, sha256 = self._request(ask)
-                except (
-                    OvgsrError
-                ) as error:  # an annotation that no prompt can be made of costs its picture, not the run
-                    reason = Reason(NO_PROMPT, str(error))
-                    unaskable.append(Answer(ask, Rejected((reason,)), "", "", "", ask_again=False))
+                except OvgsrError as error:
+                    unaskable.append(_unaskable(ask, error))
                     continue
                 under_way[request.key] = (ask, sha256)
                 yield request
@@ -211,7 +208,8 @@ def generate(
     """Writes rationales for the pictures that have none from their annotation of today.
 
     ``report`` is filled as the run goes, so that a caller has the numbers of a run that was stopped. Raises LlmError
-    where the language model cannot be used, or fell silent; what was received is stored then, as after Ctrl-C.
+    where the language model cannot be used, fell silent or refuses every request; what was received is stored then, as
+    after Ctrl-C.
     """
     run = _Run(facts_of, store, attempts, progress or (lambda done, total, note: None), report or GenerationReport())
     started = time.monotonic()
@@ -282,7 +280,7 @@ class _Run:
             return
         reasons = answer.result.reasons
         report.complaints.update({reason.code for reason in reasons})
-        answered = all(reason.code != NO_REPLY for reason in reasons)
+        answered = all(reason.code not in (NO_REPLY, REFUSED) for reason in reasons)
         self.silent = 0 if answered else self.silent + 1
         if answer.ask_again and ask.attempt < self.attempts:
             report.retried += 1
@@ -293,8 +291,8 @@ class _Run:
             self._give_up(answer, reasons)
         if self.silent >= SILENCE:
             raise LlmError(
-                f"the last {SILENCE} requests got no answer ({reasons[0].sentence}); what came before is stored. "
-                "Look at the server, then run the same command again"
+                f"the last {SILENCE} requests got no answer ({reasons[0].sentence}); what came before is stored. Look "
+                "at the server, then run the same command again, with --retry-quarantined where requests were refused"
             )
 
     def _give_up(self, answer: Answer, reasons: tuple[Reason, ...]) -> None:

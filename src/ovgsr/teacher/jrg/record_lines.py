@@ -148,10 +148,15 @@ class FileLock:
             return
         try:
             _fcntl.flock(self._file, _fcntl.LOCK_EX | (0 if wait else _fcntl.LOCK_NB))
-        except OSError:
+        except BlockingIOError:
             self.release()
             raise RationaleError(
                 f"{path}: another process is writing here; wait for it to end, or give each process its own --shard"
+            ) from None
+        except OSError as error:
+            self.release()
+            raise RationaleError(
+                f"{path}: this file cannot be locked ({error.strerror}); use a folder on a disk that has file locks"
             ) from None
 
     @property

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ovgsr.files import write_text_atomically
+from ovgsr.files import write_atomically, write_text_atomically
 from ovgsr.situation import AnnotatedImage
 from ovgsr.teacher.jrg.rationales import PictureRationales, RationaleError, annotation_sha256
 from ovgsr.teacher.jrg.record_lines import (
@@ -42,7 +43,6 @@ KEPT_REPLY = 4096
 """Characters of a bad reply that the quarantine keeps."""
 
 _BATCH_RECORDS, _BATCH_SECONDS = 32, 1.0
-
 
 _IS_OURS = re.compile(rf"(?:{RATIONALES}|{QUARANTINE})(?:\.\d+-of-\d+)?\.jsonl")
 
@@ -149,7 +149,11 @@ class _Records(Mapping[str, PictureRationales]):
         self._index = index
 
     def __getitem__(self, file_name: str) -> PictureRationales:
-        return PictureRationales.from_json(self._index[file_name].read())
+        record = self._index[file_name].read()
+        try:
+            return PictureRationales.from_json(record)
+        except RationaleError as error:
+            raise RationaleError(f"{self._index[file_name].path}: {file_name}: {error}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._index)
@@ -313,20 +317,21 @@ class StoreWriter:
 def merge_stores(out: Path, sources: Iterable[Path]) -> RationaleStore:
     """Joins stores of one make, e.g. of shards written on several machines, into one file in ``out``, sorted.
 
-    A picture that several sources have is taken from the first. Raises RationaleError where the makes differ, or where
-    two sources wrote about different annotations of one picture.
+    Half a merge never stands in ``out``. A picture that several sources have is taken from the first. Raises
+    RationaleError where the makes differ, or where two sources wrote about different annotations of one picture.
     """
     stores = [RationaleStore.open(source) for source in sources]
     if not stores:
         raise RationaleError("there is no store to merge; name at least one")
-    if (Path(out) / STORE_FILE).exists():
-        raise RationaleError(f"{out}: there is a store already; merge into a new folder")
-    chosen: dict[str, tuple[RationaleStore, str]] = {}
+    out = Path(out).absolute()
+    if out.is_dir() and any(out.iterdir()):
+        raise RationaleError(f"{out}: there is a store already, or other files; merge into a new folder")
+    chosen: dict[str, tuple[RationaleStore, RecordPlace]] = {}
     for store in stores:
         _require_same(store.folder, store.identity, stores[0].identity)
         for name, places in store._index.items():
-            first, sha256 = chosen.setdefault(name, (store, places[-1].annotation_sha256))
-            if sha256 != places[-1].annotation_sha256:
+            first, place = chosen.setdefault(name, (store, places[-1]))
+            if place.annotation_sha256 != places[-1].annotation_sha256:
                 raise RationaleError(
                     f"{first.folder} and {store.folder} were made from different annotations of {name}; "
                     "make one of them again from today's annotations"
@@ -334,12 +339,19 @@ def merge_stores(out: Path, sources: Iterable[Path]) -> RationaleStore:
     refused: dict[str, Quarantined] = {}
     for store in stores:
         refused.update({name: entry for name, entry in store.quarantined().items() if name not in chosen})
-    with StoreWriter(out, stores[0].identity) as writer:
-        records = {id(store): store.read() for store in stores}
-        for name in sorted(chosen):
-            writer.add(records[id(chosen[name][0])][name])
-        for name in sorted(refused):
-            writer.quarantine(refused[name])
+
+    def write(unfinished: Path) -> None:
+        try:
+            with StoreWriter(unfinished, stores[0].identity) as writer:
+                for name in sorted(chosen):
+                    writer.add(PictureRationales.from_json(chosen[name][1].read()))
+                for name in sorted(refused):
+                    writer.quarantine(refused[name])
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+
+    write_atomically(out, write)
     return RationaleStore.open(out)
 
 

@@ -15,7 +15,7 @@ import json
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -24,6 +24,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from ovgsr.captions import PLACE_ROLE
 from ovgsr.errors import OvgsrError
 from ovgsr.inflections import SOMETHING, mentions, sayable_word, words_for
 from ovgsr.situation import EMPTY_NOUN, AnnotatedImage
@@ -34,6 +35,8 @@ from ovgsr.vocabulary import VerbSplit, Vocabulary
 FORMAT, FEW_SHOT_FORMAT = "ovgsr-rationale-template-1", "ovgsr-rationale-few-shots-1"
 FILES = ("few_shots.json", "system.txt", "template.toml", "user.txt")
 LARGEST_FILE = 200_000
+LONGEST_ANSWER = 80
+"""Characters of one annotator's answer that are shown: a gloss of words without spaces has no bound of its own."""
 _SLOTS = {"system.txt": {"most_words"}, "user.txt": {"glimpse_negatives", "gaze_negatives", "examples", "data"}}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9 _-]{0,47}")
 
@@ -153,7 +156,7 @@ def picture_data(
     for role, noun in filled.items():
         keys = [key for key in dict.fromkeys((noun.noun, *noun.annotators)) if key != EMPTY_NOUN]
         words = [sayable_word((key,), vocabulary, unseen, words_for(key, vocabulary)) for key in keys]
-        shown = [clean_text(" ".join(word.split()[: template.annotator_words])) for word in words]
+        shown = [clean_text(" ".join(word.split()[: template.annotator_words])[:LONGEST_ANSWER]) for word in words]
         box = noun.box_xyxy
         roles[role] = {
             "meaning": about(verb.role_text(role).removeprefix(f"{role}: ")),
@@ -189,14 +192,27 @@ def reply_schema(data: Mapping[str, Any], k: int) -> dict[str, Any]:
 
 
 def is_usable(shot: FewShot, split: VerbSplit) -> bool:
-    """Whether an example may be shown: all its verbs are trained on, and it names no unseen one in any form."""
-    everything = json.dumps([shot.data, shot.reply], ensure_ascii=False)
+    """Whether an example may be shown: all its verbs are trained on, and it names no unseen one in any form.
+
+    The fields' names (``empty_roles``) and the role ``place`` are in every prompt, so they are not held against it.
+    """
+    everything = " . ".join(_texts((shot.data, shot.reply)))
     return set(split.training).issuperset(shot.verbs) and not _names_any(everything, (*split.unseen, *split.dev_unseen))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts(tuple(value.values()))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _texts(part)
 
 
 @lru_cache(maxsize=64)
 def _names_any(text: str, verbs: tuple[str, ...]) -> bool:
-    return bool(mentions(text, verbs))
+    return bool(mentions(text, verbs, (PLACE_ROLE,)))
 
 
 def clean_text(text: str) -> str:
@@ -207,7 +223,8 @@ def clean_text(text: str) -> str:
 
 
 def _clean_words(words: Iterable[str], forbidden: Sequence[str]) -> list[str]:
-    return [clean_text(word) for word in words if clean_text(word) and not mentions(word, forbidden)]
+    cleaned = [clean_text(word) for word in words if not mentions(word, forbidden)]
+    return [word for word in cleaned if 0 < len(word) <= LONGEST_ANSWER]
 
 
 def _object(**properties: Any) -> dict[str, Any]:

@@ -182,13 +182,14 @@ class OpenAiModel:
         place, variable = self._endpoint.shown, self._endpoint.key_variable
         if status < 400:
             return f"{place} redirects ({status}), and redirects are not followed; give the address it leads to"
-        if status == 401 and self._endpoint.key_withheld:
+        if status in (401, 403) and self._endpoint.key_withheld:
             return (
-                f"{place} wants a key (401). The one in {variable} was kept back, as plain http would show it to "
-                "everyone on the way: use https, or put the server's own key into another variable and name that"
+                f"{place} wants a key ({status}). The one in {variable} was kept back, as plain http would show it to "
+                "everyone on the way: use https, or put the server's own key into another variable and name that "
+                "(--key-variable)"
             )
-        if status == 401 and not self._endpoint.has_key:
-            return f"{place} wants a key (401); put it into the environment variable {variable}"
+        if status in (401, 403) and not self._endpoint.has_key:
+            return f"{place} wants a key ({status}){said}; put it into the environment variable {variable}"
         if status == 401:  # what the server says is left out: it may quote parts of the key
             return f"{place} refuses the key in the environment variable {variable} (401) for {self._model!r}"
         if status == 403:

@@ -25,7 +25,7 @@ Decode = Callable[[bytes, str], Image.Image]
 _BATCH_PIXELS = 40_000_000
 """Large photos go through one by one, so that memory does not grow with their size times the batch's."""
 _GIVE_UP_AFTER = 16
-"""When the teacher has refused the first so many pictures, it is not the pictures."""
+"""When there are no tokens of the first so many pictures, it is not the pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,8 @@ class _Run:
         self.batch: dict[str, _Prepared] = {}
         self.failures: list[tuple[str, str]] = []
         self.refused: dict[str, str] = {}
+        self.twins: dict[str, list[str]] = {}
+        """Content that waits for its batch -> other names of it."""
         self.written, self.token_bytes, self.left, self.error = 0, 0, 0, 0.0
 
     @property
@@ -152,7 +154,10 @@ class _Run:
             self._fail(item.name, item.failure or self.refused[item.content])
             return
         self.writer.name(item.name, item.content)
-        if item.image is None or item.content in self.writer.stored or item.content in self.batch:
+        if item.content in self.batch:
+            self.twins.setdefault(item.content, []).append(item.name)
+            return
+        if item.image is None or item.content in self.writer.stored:
             return
         self.batch[item.content] = item
         pixels = sum(waiting.image.width * waiting.image.height for waiting in self.batch.values() if waiting.image)
@@ -179,11 +184,6 @@ class _Run:
         try:
             tokens = self._tokens([item])[0]
         except (ValueError, torch.OutOfMemoryError) as error:
-            if self.written == 0 and len(self.refused) + 1 >= _GIVE_UP_AFTER:
-                raise TokenCacheError(
-                    f"the teacher {self.teacher.name} took none of the first {_GIVE_UP_AFTER} pictures, {item.name} "
-                    f"among them: {error}"
-                ) from error
             self._refuse(item, f"the teacher cannot take this picture: {error}")
             return
         self._store(item, tokens)
@@ -218,8 +218,15 @@ class _Run:
             )
 
     def _refuse(self, item: _Prepared, reason: str) -> None:
+        """Leaves a picture out under each of its names. Raises TokenCacheError where no picture was taken yet."""
+        if self.written == 0 and len(self.refused) + 1 >= _GIVE_UP_AFTER:
+            raise TokenCacheError(
+                f"the teacher {self.teacher.name} gave usable tokens of none of the first {_GIVE_UP_AFTER} pictures, "
+                f"{item.name} among them: {reason}"
+            )
         self.refused[item.content] = f"{item.name}: {reason}"
-        self._fail(item.name, self.refused[item.content])
+        for name in (item.name, *self.twins.pop(item.content, [])):
+            self._fail(name, self.refused[item.content])
 
     def _fail(self, name: str, sentence: str) -> None:
         self.failures.append((name, sentence))

@@ -42,7 +42,8 @@ def merge_caches(
     hears (done, total) shards.
 
     Raises TokenCacheError, before anything is written, where the keys differ (naming the field), a file name stands
-    for different pictures, a picture has another number of tokens in one part than in another, or a shard is damaged.
+    for different pictures, a picture has another number of tokens in one part than in another, or a shard's size or
+    header is not as recorded. The bits of a linked shard are compared when it is first read.
     """
     if not parts:
         raise TokenCacheError("name at least one token cache to merge")
