@@ -13,9 +13,8 @@ SHIPPED = Path(__file__).parents[1] / "src" / "ovgsr" / "assets" / "sketch_teach
 
 
 def main() -> None:
-    """Copies the folder that ``ovgsr teacher pretrain`` wrote to ``assets/sketch_teacher``."""
-    shutil.rmtree(SHIPPED, ignore_errors=True)
-    shutil.copytree(sys.argv[1], SHIPPED)
+    """Copies the folder that ``ovgsr teacher pretrain`` wrote to ``assets/sketch_teacher``, beside its README.md."""
+    shutil.copytree(sys.argv[1], SHIPPED, dirs_exist_ok=True)
     for file in sorted(SHIPPED.iterdir()):
         print(f"{file.stat().st_size:>10,} bytes  {file.name}")
 

@@ -56,7 +56,7 @@ class SituationRecognizer:
         DeviceError where this machine cannot compute on ``device``.
         """
         chosen = _usable_device(device)
-        if str(name) == SHIPPED_STUDENT and not Path(name).exists():
+        if str(name) == SHIPPED_STUDENT and not (Path(name) / "config.json").is_file():
             name = str(resources.files("ovgsr") / "assets" / "sketch_student")
         checkpoint = StudentCheckpoint.from_pretrained(str(name), **hub)
         return cls(checkpoint, load_text_encoder(checkpoint.settings.text_encoder, device=chosen), chosen)

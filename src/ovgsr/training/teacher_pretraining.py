@@ -151,7 +151,7 @@ class Pretraining:
         self.texts = _encode(self.tokenizer, texts)
         self.model = build_model(self.tokenizer)
         # The plain attention: the fused kernel's backward pass is 3 times slower for such short sequences on a CPU.
-        self.model.set_attn_implementation("eager")
+        self.model.model.language_model.set_attn_implementation("eager")
         self.words = _WordTask(self.model, len(self.tokenizer))
         self.captions = _CaptionTask(self.model, self.words.head, plan.word_weight)
 
