@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +225,18 @@ def test_a_server_writes_and_is_asked_again(sketch_root: Path, tmp_path: Path) -
     assert "--backend" not in (out / "store.json").read_text()
     with pytest.raises(OvgsrError, match=r"'model'|'template_sha256'"):
         raise run("--data", sketch_root, "--out", out).exception or AssertionError
+
+
+def test_a_picture_of_which_nothing_was_said_is_left_out(sketch_root: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(sketch_root / "SWiG_jsons", root / "SWiG_jsons")
+    path = root / "SWiG_jsons" / "train.json"
+    records = json.loads(path.read_text(encoding="utf-8"))
+    name = next(iter(records))
+    for frame in records[name]["frames"]:
+        frame.update(dict.fromkeys(frame, ""))
+    path.write_text(json.dumps(records), encoding="utf-8")
+    result = run("--data", root, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"filled no role +│? *1 ", result.output) and re.search(r"quarantined +│? *0 ", result.output)
+    assert name not in lines(tmp_path / "out") and len(lines(tmp_path / "out")) == len(records) - 1

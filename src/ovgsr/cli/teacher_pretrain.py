@@ -68,4 +68,6 @@ def _start_processes(count: int) -> None:
         environment["ACCELERATE_USE_CPU"] = "true"
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(count), "-m", "ovgsr.cli.main"]
     if subprocess.run([*launcher, *sys.argv[1:]], env=environment, check=False).returncode:
-        raise OvgsrError("the pretraining stopped for the reason above; its last state is kept, and the same command goes on")
+        raise OvgsrError(
+            "the pretraining stopped for the reason above; its last state is kept, and the same command goes on"
+        )

@@ -60,8 +60,9 @@ def rationales(
     author, fingerprint, template_id = _author(wanted, template, assignments)
     identity = _identity(read, author, template_id, fingerprint, k, seed)
     images = [image for image in read.images[:limit] if image.file_name in part]
-    report = _generate(images, assignments, author, identity, out, part, attempts, retry_quarantined)
-    _print_report(report, out, author.is_llm)
+    told = [image for image in images if any(noun.noun for noun in image.situation.nouns.values())]
+    report = _generate(told, assignments, author, identity, out, part, attempts, retry_quarantined)
+    _print_report(report, out, author.is_llm, untold=len(images) - len(told))
     if report.quarantined or report.quarantined_before:
         raise typer.Exit(1)
 
@@ -234,7 +235,7 @@ def _generate(
     return report
 
 
-def _print_report(report: GenerationReport, out: Path, is_llm: bool) -> None:
+def _print_report(report: GenerationReport, out: Path, is_llm: bool, *, untold: int) -> None:
     from rich.table import Table
 
     from ovgsr.cli.progress import console
@@ -244,7 +245,8 @@ def _print_report(report: GenerationReport, out: Path, is_llm: bool) -> None:
     table.add_column(justify="right")
     rate = report.written / report.seconds if report.seconds else 0.0
     rows: list[tuple[str, str]] = [
-        ("training pictures of this part", f"{report.total}"),
+        ("training pictures of this part", f"{report.total + untold}"),
+        ("left out: the annotators filled no role", f"{untold}"),
         ("there already", f"{report.already}"),
         ("written", f"{report.written}"),
         ("stale: their annotation has changed", f"{report.stale}"),

@@ -26,6 +26,7 @@ from ovgsr.teacher.jrg.assignments import Assignments
 from ovgsr.teacher.jrg.generate import (
     NO_REPLY,
     SILENCE,
+    USELESS,
     Ask,
     Author,
     GenerationReport,
@@ -245,6 +246,15 @@ def test_a_server_that_refuses_everything_ends_the_run(tmp_path: Path, training:
     with pytest.raises(LlmError, match=r"\(the prompt does not fit\).*--retry-quarantined"):
         run(tmp_path, prompted(model, training), training)
     assert len(model.requests) == SILENCE
+
+
+def test_a_model_that_cannot_do_it_ends_the_run(tmp_path: Path, training: Training) -> None:
+    """Replies come, and none can be used: the rest of the data set is not paid for."""
+    images = [replace(training[1][0], file_name=f"throwing_{number}.jpg") for number in range(USELESS + 20)]
+    model = Scripted(lambda request: "I am sorry, but no.")
+    with pytest.raises(LlmError, match=rf"the last {USELESS} pictures were all quarantined.*--retry-quarantined"):
+        run(tmp_path, prompted(model, training), training, images=images, attempts=2)
+    assert len(RationaleStore.open(tmp_path).quarantined()) == USELESS
 
 
 def test_an_annotation_that_makes_no_prompt_costs_its_picture_only(tmp_path: Path, training: Training) -> None:

@@ -27,6 +27,8 @@ from ovgsr.teacher.llm.backend import LanguageModel, LlmError, LlmReply, LlmRequ
 NO_REPLY = "no_reply"
 """The code of a picture that got no answer at all. It is not the picture's fault: the next run asks again."""
 REFUSED, NO_PROMPT = "refused", "no_prompt"
+USELESS = 100
+"""So many pictures in quarantine one after the other end a run: the model cannot do it, and every try costs."""
 SILENCE = 50
 """So many requests in a row without an answer, or refused, end a run: the server is at fault, not the pictures."""
 
@@ -242,6 +244,7 @@ class _Run:
         self.fresh: deque[AnnotatedImage] = deque()
         self.again: deque[Ask] = deque()
         self.silent = 0
+        self.given_up = 0  # in a row
 
     def to_do(self, images: Sequence[AnnotatedImage], retry_quarantined: bool) -> None:
         """Puts aside what is there already."""
@@ -270,7 +273,7 @@ class _Run:
         """Keeps an answer, or asks again, or gives the picture up."""
         ask, report = answer.ask, self.report
         if isinstance(answer.result, Judgements):
-            self.silent = 0
+            self.silent = self.given_up = 0
             record = self._record(answer, answer.result)
             self.store.add(record)
             report.written += 1
@@ -303,6 +306,12 @@ class _Run:
         report.quarantined += 1
         report.reasons.update({reason.code for reason in reasons})
         self._tell()
+        self.given_up += 1
+        if self.given_up >= USELESS:
+            raise LlmError(
+                f"the last {USELESS} pictures were all quarantined, the last because {reasons[0].sentence}; what came "
+                "before is stored. Try another model or template with --limit, or go on with --retry-quarantined"
+            )
 
     def _record(self, answer: Answer, judgements: Judgements) -> PictureRationales:
         ask, identity = answer.ask, self.store.identity

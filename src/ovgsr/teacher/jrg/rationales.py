@@ -117,7 +117,7 @@ def _judgements(record: Mapping[str, Any]) -> tuple[str, tuple[Negative, ...]]:
 
 
 def annotation_sha256(image: AnnotatedImage) -> str:
-    """A fingerprint of what the annotators said about a picture: verbs, every answer, boxes."""
+    """A fingerprint of what the annotators said about a picture: verbs, answers, boxes, the size these refer to."""
     said = [
         {
             "verb": situation.verb,
@@ -128,5 +128,5 @@ def annotation_sha256(image: AnnotatedImage) -> str:
         }
         for situation in image.situations
     ]
-    text = json.dumps([image.file_name, said], sort_keys=True, ensure_ascii=False)
+    text = json.dumps([image.file_name, image.width, image.height, said], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
