@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from ovgsr.evaluation.evaluate import EvaluationReport
     from ovgsr.evaluation.scores import SituationScores
-    from ovgsr.situation import AnnotatedImage
+    from ovgsr.situation import AnnotatedImage, ImagePrediction
     from ovgsr.vocabulary import VerbSplit, Vocabulary
 
 _METRICS = ("value", "value-all", "grounded", "grounded-all")
@@ -134,19 +135,15 @@ def _of_model(
 ) -> tuple[EvaluationReport, tuple[str, ...]]:
     from ovgsr.cli.progress import progress_bar
     from ovgsr.data.swig import image_folder
-    from ovgsr.evaluation.evaluate import evaluate_predictions
-    from ovgsr.evaluation.predictions import PredictionsWriter
     from ovgsr.recognizers.annotated import predict_annotated
     from ovgsr.recognizers.student import SituationRecognizer
 
     chosen, vocabulary, images = _competing(data, split, fold)
     recognizer = SituationRecognizer.from_pretrained(model, device=device)
     offset = recognizer.checkpoint.calibration.unseen_offset or None if chosen is not None else None
-    with progress_bar("predicting") as progress, ExitStack() as stack:
+    with progress_bar("predicting") as progress:
         found = predict_annotated(recognizer, images, image_folder(data), vocabulary, progress=progress)
-        if save is not None:
-            found = stack.enter_context(PredictionsWriter(save)).passed_on(found)
-        report = evaluate_predictions(found, images, chosen, fold, profiles, offset=offset)
+        report = _scored(found, images, chosen, fold, profiles, save, offset)
     met = [] if chosen is None else [v for v in chosen.groups(fold)["unseen"] if v in recognizer.vocabulary]
     if not met:
         return report, recognizer.notices
@@ -165,21 +162,35 @@ def _of_teacher(
 ) -> tuple[EvaluationReport, tuple[str, ...]]:
     from ovgsr.cli.progress import progress_bar
     from ovgsr.data.swig import image_folder
-    from ovgsr.evaluation.evaluate import evaluate_predictions
-    from ovgsr.evaluation.predictions import PredictionsWriter
     from ovgsr.recognizers.annotated_pictures import predict_annotated_pictures
 
     chosen, vocabulary, images = _competing(data, split, fold)
     recognizer = options.prompted_recognizer(*asked, device)
     size = recognizer.settings.batch_pictures
-    with progress_bar("predicting") as progress, ExitStack() as stack:
+    with progress_bar("predicting") as progress:
         found = predict_annotated_pictures(
             recognizer, images, image_folder(data), vocabulary, batch_size=size, progress=progress
         )
-        if save is not None:
-            found = stack.enter_context(PredictionsWriter(save)).passed_on(found)
-        report = evaluate_predictions(found, images, chosen, fold, profiles)
+        report = _scored(found, images, chosen, fold, profiles, save)
     return report, recognizer.notices
+
+
+def _scored(
+    found: Iterator[ImagePrediction],
+    images: Sequence[AnnotatedImage],
+    chosen: VerbSplit | None,
+    fold: str,
+    profiles: tuple[str, ...],
+    save: Path | None,
+    offset: float | None = None,
+) -> EvaluationReport:
+    """Scores predictions as they come, writing them to ``save`` on the way."""
+    from ovgsr.evaluation.evaluate import evaluate_predictions
+    from ovgsr.evaluation.predictions import PredictionsWriter
+
+    with ExitStack() as stack:
+        kept = found if save is None else stack.enter_context(PredictionsWriter(save)).passed_on(found)
+        return evaluate_predictions(kept, images, chosen, fold, profiles, offset=offset)
 
 
 def _competing(
