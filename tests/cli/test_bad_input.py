@@ -100,7 +100,11 @@ CASES: list[tuple[str, Arguments, tuple[str, ...]]] = [
     ("an unknown recipe", lambda d, c, t: ["train", "smoek", "--out", t / "run"], ("smoek", "smoke")),
     ("no data set", lambda d, c, t: ["train", "smoke", "--out", t / "run", "--data", t / "no"], ("imsitu_space.json",)),
     ("a folder in use", lambda d, c, t: ["train", "smoke", "--out", d, "--data", d], ("not empty", "--out")),
-    ("neither model nor predictions", lambda d, c, t: ["evaluate", "--data", d], ("--model or --predictions",)),
+    (
+        "neither model nor predictions",
+        lambda d, c, t: ["evaluate", "--data", d],
+        ("--model, --teacher or --predictions",),
+    ),
     (
         "a predictions file with a broken line",
         lambda d, c, t: ["evaluate", "--data", d, "--predictions", _predictions(t, '{"image": 3}\n')],

@@ -61,7 +61,7 @@ def test_nothing_is_lost_and_nothing_is_answered_twice(share: float) -> None:
         return dice.choice(PASSING) if dice.random() < share else None
 
     with ChatServer(hello, faults) as server:
-        answers = list(model(server, concurrency=4).replies(requests(400)))
+        answers = list(model(server, concurrency=4, timeout=60.0).replies(requests(400)))
     assert sorted(answers, key=lambda answer: int(answer.key[1:])) == [
         LlmReply(f"p{number}", f"hello p{number}", "tiny-chat") for number in range(400)
     ]
