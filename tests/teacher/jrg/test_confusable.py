@@ -206,3 +206,14 @@ def test_a_word_for_anyone_is_no_contradiction(item: str, annotators: tuple[str,
         for word in words
     }
     assert found == possible
+
+
+def test_a_kind_is_known_by_any_of_its_names() -> None:
+    nouns = (
+        Noun("w", ("wine",), "beverage"),
+        Noun("b", ("beverage", "drink"), "food"),
+        Noun("d", ("drink",)),  # another sense, with no kind given
+        Noun("s", ("soup",), "dish"),
+    )
+    wrong = WrongFillers(Vocabulary((Verb("throwing", ("item", "destination")),), nouns), {"item": ["b", "d", "s"]})
+    assert {wrong.choose(picture("w"), 3, seed=seed)["item"] for seed in range(5)} == {("soup",)}

@@ -221,7 +221,11 @@ class WrongFillers:
             found: list[str] = []
             while hypernym and hypernym not in found:
                 found.append(hypernym)
-                hypernym = self._by_gloss[hypernym].hypernym if hypernym in self._by_gloss else ""
+                broader = self._by_gloss.get(hypernym)
+                if broader is None:
+                    break
+                found += [word for word in broader.words if word not in found]  # beverage is drink as well
+                hypernym = broader.hypernym
             self._above[key] = frozenset(map(_single, found))
         return self._above[key]
 
