@@ -17,7 +17,9 @@ SOURCE = Path(ovgsr.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = {
     **dict.fromkeys(("situation", "vocabulary", "errors", "files"), 0),
-    **dict.fromkeys(("boxes", "tensors", "config", "captions", "noun_phrases", "inflections", "irregular_verbs"), 1),
+    **dict.fromkeys(
+        ("boxes", "tensors", "config", "captions", "noun_phrases", "inflections", "irregular_verbs", "hub"), 1
+    ),
     **dict.fromkeys(("data", "sketch", "models", "losses", "evaluation", "teacher"), 2),
     **dict.fromkeys(("recognizers", "distillation", "drawing", "report", "rationale_page"), 3),
     **dict.fromkeys(("training", "export"), 4),

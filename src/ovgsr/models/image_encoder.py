@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ovgsr.config import ModelSettings
-from ovgsr.errors import OvgsrError
+from ovgsr.errors import OvgsrError, first_line
 from ovgsr.models.preprocess import IMAGENET_MEAN, IMAGENET_STD
 
 _Triple = tuple[float, float, float]
@@ -168,7 +168,7 @@ def _named_tower(settings: ModelSettings) -> HuggingFaceTower:
             config = AutoConfig.from_pretrained(name)
             model = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, ImportError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise BackboneError(
             f"model.backbone {name!r} cannot be loaded: {reason} Name a folder, or a model of the Hugging Face hub, "
             "with safetensors weights"

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ovgsr.errors import first_line
 from ovgsr.models.text_cache import EmbeddingCache, cache_folder
 from ovgsr.models.text_source import (
     DEFAULT_TEXT_ENCODER,
@@ -297,7 +298,7 @@ def _load_model(layout: _Layout, device: str) -> _TextModel:
                 layout.folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **local
             )
         except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise TextEncoderError(f"{layout.folder}: this text encoder does not load: {reason}") from error
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if missing:

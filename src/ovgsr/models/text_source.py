@@ -15,6 +15,7 @@ from typing import Any
 
 from ovgsr.errors import OvgsrError
 from ovgsr.files import write_text_atomically
+from ovgsr.hub import download_model
 
 DEFAULT_TEXT_ENCODER = "all-MiniLM-L6-v2"
 _DEFAULT_REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
@@ -143,15 +144,13 @@ def _packaged() -> TextSource:
 
 
 def _download(repository: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    wanted = ["*.json", "*.txt", "*.model", "model*.safetensors", "*/model*.safetensors"]
-    try:
-        return Path(snapshot_download(repository, allow_patterns=wanted))
-    except Exception as error:  # the Hub client raises a dozen kinds, from its own to those of its HTTP library
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise TextEncoderError(
+    wanted = ("*.json", "*.txt", "*.model", "model*.safetensors", "*/model*.safetensors")
+    return download_model(
+        repository,
+        lambda reason: TextEncoderError(
             f"the text encoder {repository!r} is neither a folder nor in this machine's Hugging Face cache, and "
             f"downloading it failed ({reason}); check the name and the network, or fetch it where there is one with: "
             f"hf download {repository}"
-        ) from error
+        ),
+        patterns=wanted,
+    )

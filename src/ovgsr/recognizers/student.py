@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ovgsr.errors import OvgsrError
+from ovgsr.errors import OvgsrError, first_line
 from ovgsr.models.checkpoint import CheckpointError, StudentCheckpoint
 from ovgsr.models.decode import decode_situations, rank_verbs, repeat_pictures, verb_log_probabilities
 from ovgsr.models.preprocess import load_image
@@ -177,7 +177,7 @@ def _usable_device(name: str | None) -> str:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise DeviceError(
             f"the device {name!r} cannot be used on this machine ({reason}); name cpu or leave it out"
         ) from None

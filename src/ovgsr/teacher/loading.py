@@ -20,7 +20,8 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from ovgsr.errors import OvgsrError
+from ovgsr.errors import OvgsrError, first_line
+from ovgsr.hub import download_model
 
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8", "int4"]
 """``auto``: bf16 on an accelerator that computes in it, else fp32. int8 and int4 need the bitsandbytes package."""
@@ -64,7 +65,7 @@ def load_teacher(
     folder = find_teacher(name, revision)
     fingerprint = fingerprint_of(folder)
     exact: Precision = _automatic(place) if precision == "auto" else precision
-    with _quiet():
+    with quiet():
         model = _load_model(folder, place, exact)
         processor = _load_processor(folder, model.config)
     return LoadedTeacher(model, processor, folder, fingerprint, place, exact)
@@ -77,20 +78,17 @@ def find_teacher(name: str | Path, revision: str | None = None) -> Path:
         return folder
     if shipped:
         return Path(str(resources.files("ovgsr") / "assets" / "sketch_teacher"))
-    from huggingface_hub import snapshot_download
-
-    wanted = [*_DESCRIPTIONS, "*.safetensors"]
-    try:
-        return Path(
-            snapshot_download(str(name), revision=revision, allow_patterns=wanted, ignore_patterns=_OTHER_FORMATS)
-        )
-    except Exception as error:  # the Hub client raises a dozen kinds, from its own to those of its HTTP library
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise TeacherError(
+    return download_model(
+        str(name),
+        lambda reason: TeacherError(
             f"the teacher {str(name)!r} is neither a folder nor in this machine's Hugging Face cache, and downloading "
             f"it failed ({reason}); check the name and the network, or fetch it where there is one with: "
             f"hf download {name}"
-        ) from None
+        ),
+        patterns=(*_DESCRIPTIONS, "*.safetensors"),
+        ignored=_OTHER_FORMATS,
+        revision=revision,
+    )
 
 
 def fingerprint_of(folder: Path) -> str:
@@ -139,7 +137,7 @@ def _device(device: str | torch.device | None) -> torch.device:
             return torch.empty(0, device=device).device
         except (RuntimeError, AssertionError) as error:
             raise TeacherError(
-                f"the device {str(device)!r} cannot be used on this machine ({_first_line(error)}); name cpu or leave "
+                f"the device {str(device)!r} cannot be used on this machine ({_reason(error)}); name cpu or leave "
                 "it out"
             ) from None
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
@@ -187,7 +185,7 @@ def _load_model(folder: Path, device: torch.device, precision: Precision) -> Any
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise TeacherError(
-            f"{folder}: this teacher does not load as an image-text-to-text model: {_first_line(error)}; "
+            f"{folder}: this teacher does not load as an image-text-to-text model: {_reason(error)}; "
             "name a folder or a Hub model with safetensors weights"
         ) from error
     model, report = loaded
@@ -244,7 +242,7 @@ def _load_processor(folder: Path, config: Any) -> Any:
         processor = picture_only.from_args_and_dict(arguments, described)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise TeacherError(
-            f"{folder}: the processor of {config.model_type!r} does not load: {_first_line(error)}; the folder must "
+            f"{folder}: the processor of {config.model_type!r} does not load: {_reason(error)}; the folder must "
             "hold the tokenizer's and the image processor's files (preprocessor_config.json, tokenizer.json ...)"
         ) from error
     if not processor.chat_template:
@@ -259,13 +257,12 @@ def _check_unless_none(self: Any, name: str, argument: Any) -> Any:
     return None if argument is None else family.check_argument_for_proper_class(self, name, argument)
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0].rstrip(".")
+def _reason(error: BaseException) -> str:
+    return first_line(error).rstrip(".")
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bars and no chatter on standard error while a model loads; put back afterwards."""
     from transformers.utils import logging as transformers_logging
 

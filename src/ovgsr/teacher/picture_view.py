@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from PIL import Image
 from torch import Tensor
 
+from ovgsr.errors import first_line
 from ovgsr.situation import BoxXyxy
 from ovgsr.teacher.picture_maps import attention_map, attention_shares, seen_region, token_map
 
@@ -122,8 +123,7 @@ def _attempt(work: Callable[[], Found], failure: str, notes: list[str]) -> Found
     try:
         return work()
     except Exception as error:  # any family, any of its versions: a page with two of three things is still a page
-        sentence = str(error).strip().splitlines() or [type(error).__name__]
-        notes.append(f"{failure}: {sentence[0][:300]}")
+        notes.append(f"{failure}: {first_line(error)[:300]}")
         return None
 
 

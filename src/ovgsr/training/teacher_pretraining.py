@@ -162,7 +162,7 @@ class Pretraining:
             _Stage(0, self.words, plan.word_steps, plan.word_rate, before=0),
             _Stage(1, self.captions, plan.caption_steps, plan.caption_rate, before=plan.word_steps),
         )
-        done = self._load(None)
+        done = self._restore(None)
         for stage in stages:
             if done < stage.before + stage.steps:
                 self._run_stage(stage, max(done - stage.before, 0), observer, save_every, log_every)
@@ -183,7 +183,7 @@ class Pretraining:
             stage.task.parameters(), lr=stage.rate, betas=(0.9, 0.98), weight_decay=0.03, fused=True
         )
         if first:
-            self._load(optimizer)
+            self._restore(optimizer)
         prepared, optimizer = self.engine.prepare(stage.task, optimizer)
         parameters = list(stage.task.parameters())
         stage.task.train()
@@ -279,11 +279,12 @@ class Pretraining:
         """A folder of another plan is refused; the number of caption steps may grow before the rate falls."""
         plan = {**asdict(self.plan), "pictures": len(self.corpus), "processes": self.engine.processes}
         self.record = {"plan": plan}
-        loaded = self.run_dir.load_state()
-        if loaded is None:
+        self._resumed = self.run_dir.load_state()
+        if self._resumed is None:
             self.out.mkdir(parents=True, exist_ok=True)
             return
-        found = loaded[1]["plan"]
+        _, numbers = self._resumed
+        found = numbers["plan"]
         differing = sorted(key for key in plan if found.get(key) != plan[key] and key != "caption_steps")
         if differing:
             raise PretrainingError(
@@ -291,7 +292,7 @@ class Pretraining:
                 f"{plan[differing[0]]!r}); use the same, or another folder"
             )
         if self.engine.is_main:
-            self.run_dir.cut_log(int(loaded[1]["done"]), 0)
+            self.run_dir.cut_log(int(numbers["done"]), 0)
 
     def _save(self, optimizer: Any, done: int, stage: int) -> None:
         self.engine.wait()
@@ -303,11 +304,11 @@ class Pretraining:
         tensors = {**own, **optimizer_to_tensors(optimizer), **self.engine.random_states()}
         self.run_dir.save_state(tensors, {**self.record, "done": done})
 
-    def _load(self, optimizer: Any) -> int:
-        loaded = self.run_dir.load_state()
-        if loaded is None:
+    def _restore(self, optimizer: Any) -> int:
+        """Puts back what the folder held when it was opened; the steps done by then."""
+        if self._resumed is None:
             return 0
-        tensors, numbers = loaded
+        tensors, numbers = self._resumed
         prefix = "captions."
         own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
         self.captions.load_state_dict(own)

@@ -13,7 +13,6 @@ from ovgsr.teacher.jrg.confusable import (
     ConfusableError,
     ConfusableVerbs,
     WrongFillers,
-    confusable_verbs,
     fillers_by_role,
     matrix_similarity,
     role_overlap,
@@ -62,8 +61,8 @@ def test_only_training_verbs_are_chosen_and_the_same_ones_again() -> None:
     assert others != [chooser.choose("throwing", 2, seed=0, picture=f"throwing_{number}.jpg") for number in range(60)]
 
 
-def test_one_function_call_gives_what_the_class_gives() -> None:
-    chosen = confusable_verbs("throwing", VERBS, TRAINING, by_name_length, 3, seed=5, picture="a.jpg")
+def test_another_chooser_chooses_the_same() -> None:
+    chosen = ConfusableVerbs(VERBS, TRAINING, by_name_length).choose("throwing", 3, seed=5, picture="a.jpg")
     assert chosen == ConfusableVerbs(VERBS, TRAINING, by_name_length).choose("throwing", 3, seed=5, picture="a.jpg")
 
 
@@ -83,9 +82,8 @@ def test_a_like_frame_goes_before_similarity() -> None:
 
 def test_few_verbs_give_few() -> None:
     verbs = VERBS.with_verbs(("throwing", "catching"))
-    assert confusable_verbs("throwing", verbs, verbs.verb_names, by_name_length, 5, seed=0, picture="x") == (
-        "catching",
-    )
+    chooser = ConfusableVerbs(verbs, verbs.verb_names, by_name_length)
+    assert chooser.choose("throwing", 5, seed=0, picture="x") == ("catching",)
     assert POOL >= 5
 
 

@@ -127,20 +127,6 @@ class ConfusableVerbs:
         return tuple(chosen)
 
 
-def confusable_verbs(
-    verb: str,
-    vocabulary: Vocabulary,
-    training_verbs: Iterable[str],
-    similarity: Similarity,
-    k: int,
-    *,
-    seed: int,
-    picture: str,
-) -> tuple[str, ...]:
-    """:meth:`ConfusableVerbs.choose` for a single picture; keep a ``ConfusableVerbs`` where there are many."""
-    return ConfusableVerbs(vocabulary, training_verbs, similarity).choose(verb, k, seed=seed, picture=picture)
-
-
 def fillers_by_role(images: Iterable[AnnotatedImage]) -> dict[str, tuple[str, ...]]:
     """Role name -> the noun keys that fill it in these pictures, commonest first: the stock of wrong fillers."""
     counts: dict[str, Counter[str]] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -14,7 +13,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ovgsr.errors import first_line
+from ovgsr.hub import download_model
 from ovgsr.teacher.llm.backend import LlmError, LlmFailure, LlmReply, LlmRequest, encodable
+from ovgsr.teacher.loading import quiet
 
 Precision = Literal["stored", "float32", "bfloat16", "float16"]
 DEFAULT_CHAT = "{system}\n\n{user}\n\nAnswer:\n"
@@ -218,16 +220,14 @@ def _find(model: str) -> Path:
     if Path(model).is_dir():
         folder = Path(model)
     else:
-        from huggingface_hub import snapshot_download
-
-        try:
-            folder = Path(snapshot_download(model, allow_patterns=list(_WANTED)))
-        except Exception as error:  # the Hub client raises a dozen kinds, from its own to those of its HTTP library
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise LlmError(
+        folder = download_model(
+            model,
+            lambda reason: LlmError(
                 f"the language model {model!r} is no folder, and the Hugging Face Hub does not give it ({reason}); "
                 "check the name and the network, or name a folder with config.json, tokenizer and safetensors weights"
-            ) from error
+            ),
+            patterns=_WANTED,
+        )
     if not (folder / "config.json").is_file():
         raise LlmError(f"{folder} holds no config.json; give the folder of a language model")
     if not list(folder.glob("*.safetensors")):
@@ -257,7 +257,7 @@ def _load(folder: Path, device: str | torch.device, precision: Precision) -> tup
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     dtype = "auto" if precision == "stored" else getattr(torch, precision)
     try:
-        with _quiet():
+        with quiet():
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **safe)
             factory: Any = transformers.AutoModelForCausalLM
             model, report = factory.from_pretrained(
@@ -265,7 +265,7 @@ def _load(folder: Path, device: str | torch.device, precision: Precision) -> tup
             )
             model = model.to(device).eval()
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise LlmError(f"{folder}: this language model does not load on {device}: {reason}") from None
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
@@ -275,20 +275,3 @@ def _load(folder: Path, device: str | torch.device, precision: Precision) -> tup
     settings: Any = transformers.GenerationConfig
     model.generation_config = settings(eos_token_id=ends)
     return model, tokenizer
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No bars and no chatter on standard error while a model loads; as it was afterwards."""
-    from transformers.utils import logging
-
-    chatter: Any = logging
-    verbosity, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
-    chatter.set_verbosity_error()
-    chatter.disable_progress_bar()
-    try:
-        yield
-    finally:
-        chatter.set_verbosity(verbosity)
-        if bars:
-            chatter.enable_progress_bar()
