@@ -62,7 +62,7 @@ def training_steps(model: SituationTransformer) -> None:
                 encoded = model.encode(pixels)
                 scores = model.predict_verb(encoded, text)
                 roles = model.fill_roles(encoded, targets.verb_index, text)
-                losses, _ = task_losses(scores, roles, targets, LossSettings(), torch.ones(44))
+                losses, _ = task_losses(scores.recognition, roles, targets, LossSettings(), torch.ones(44))
                 loss = torch.stack(list(losses.values())).sum()
             loss.backward()  # type: ignore[no-untyped-call]
 

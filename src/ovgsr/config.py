@@ -84,6 +84,65 @@ class LossSettings(Section):
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="smoothing of the verb target")
 
 
+class DistillSettings(Section):
+    """What the student learns from a frozen teacher's readings on disk (``ovgsr teacher signals``); none by default."""
+
+    signals: str | None = Field(None, description="folder of the teacher's readings; none: no teacher")
+    scene: float = Field(1.5, ge=0, description="weight of 1 - cosine between distilled readout and scene reading")
+    relation: float = Field(0.5, ge=0, description="weight of the relation term: likeness to the batch's readings")
+    relation_temperature: float = Field(0.1, gt=0, description="temperature of the relation term's softmax")
+    instance: float = Field(0.5, ge=0, description="weight of 1 - cosine between role features and role readings")
+    views: float = Field(0.0, ge=0, le=4, description="composite views shown for each training picture, on average")
+    view_store: str | None = Field(None, description="folder of the composite views (ovgsr teacher views)")
+    tokens: float = Field(0.0, ge=0, description="weight of plain token distillation (needs token_cache)")
+    token_cache: str | None = Field(None, description="folder of the teacher's visual tokens (ovgsr teacher tokens)")
+    label_text: bool = Field(
+        False, description="no teacher: the distilled readout learns the text of the annotated verb (a control)"
+    )
+
+    @model_validator(mode="after")
+    def _check_sources(self) -> DistillSettings:
+        if self.label_text and self.signals:
+            raise ValueError("distill.label_text is the control without a teacher; leave out distill.signals")
+        if self.views and not (self.signals and self.view_store):
+            raise ValueError("distill.views needs distill.view_store, and distill.signals with readings of the views")
+        if bool(self.tokens) != bool(self.token_cache):
+            raise ValueError("distill.tokens and distill.token_cache go together; give both or none")
+        return self
+
+    @property
+    def teaches_readout(self) -> bool:
+        """Whether the distilled readout has something to learn from."""
+        return bool(self.signals) or self.label_text
+
+
+class ViewSettings(Section):
+    """Composite views of training pictures, which a teacher reads from pixels; made once for all kinds of signals."""
+
+    count: int = Field(12000, ge=0, description="views to make; 0: none")
+    candidates: float = Field(4.0, ge=1, description="candidates the teacher may look at for each view it keeps")
+    novel: float = Field(0.5, ge=0, le=1, description="a view is new where training verbs get less than this share")
+
+
+class PromptSettings(Section):
+    """Stage 1: how the prompts are tuned through the frozen teacher."""
+
+    pictures: int = Field(4000, ge=8, description="training pictures that prompts are tuned on, at most, spread evenly")
+    steps: int = Field(150, ge=0, description="optimiser steps; 0 keeps the hand-written start")
+    batch_size: int = Field(48, ge=2, description="pictures a step")
+    roles: int = Field(96, ge=0, description="roles a step, at most, drawn among the batch's")
+    views: int = Field(16, ge=0, description="composite views a step that are held to the anchor, if there are any")
+    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate")
+    temperature: float = Field(0.1, gt=0, description="temperature of the contrast with the rationales (NMPA)")
+    learn_temperature: bool = Field(False, description="learn the temperature, from the given one on")
+    anchor: float = Field(2.0, ge=0, description="weight of 1 - cosine to the hand-written prompt's readings")
+    negatives: Literal["claim", "rationale", "none"] = Field(
+        "claim", description="own negatives: what they claim, the judgement as written, or none"
+    )
+    check_every: int = Field(25, ge=1, description="steps between looks at dev; the best state is kept")
+    dev_pictures: int = Field(400, ge=0, description="dev pictures looked at, spread evenly; 0: the last state is kept")
+
+
 class OptimSettings(Section):
     """Optimiser and schedule."""
 
@@ -133,6 +192,9 @@ class Config(Section):
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     loss: LossSettings = LossSettings()
+    views: ViewSettings = ViewSettings()
+    prompts: PromptSettings = PromptSettings()
+    distill: DistillSettings = DistillSettings()
     optim: OptimSettings = OptimSettings()
     train: TrainSettings = TrainSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

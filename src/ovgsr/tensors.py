@@ -1,7 +1,7 @@
 """Every tensor that crosses from one room to another, as frozen dataclasses with a shape beside each field.
 
 Letters: B pictures, V verbs, R roles of the longest frame, N answers (the empty answer first, then nouns), A
-annotators, T image tokens, D text width, C model width.
+annotators, T image tokens, D text width, C model width, M teacher's tokens.
 """
 
 from __future__ import annotations
@@ -47,6 +47,27 @@ class Targets(Movable):
 
 
 @dataclass(frozen=True)
+class TeacherSignals(Movable):
+    """What a frozen teacher left on disk for a batch; every field may be absent.
+
+    A picture or a role that the teacher has nothing to say about is a row of zeros.
+    """
+
+    scene: Tensor | None = None  # (B, D) unit length
+    roles: Tensor | None = None  # (B, R, D_r) unit length
+    tokens: Tensor | None = None  # (B, M, D_t)
+    tokens_grid: tuple[int, int] | None = None  # rows and columns of the tokens, M = rows * columns
+
+
+@dataclass(frozen=True)
+class Views(Movable):
+    """Composite pictures that carry a teacher's reading and no annotation."""
+
+    pixels: Tensor  # (B', 3, H, W) float, normalised
+    scene: Tensor  # (B', D) unit length
+
+
+@dataclass(frozen=True)
 class Batch(Movable):
     """Pictures ready for the student."""
 
@@ -54,6 +75,8 @@ class Batch(Movable):
     sizes_wh: Tensor  # (B, 2) float, pixels of the annotated pictures
     indices: Tensor  # (B,) long, positions in the data set
     targets: Targets | None = None
+    teacher: TeacherSignals | None = None
+    views: Views | None = None
 
 
 @dataclass(frozen=True)
@@ -96,12 +119,3 @@ class RoleOutputs(Movable):
     grounded_logits: Tensor  # (B, R)
     features: Tensor  # (B, R, C), h_r of the role decoder
     attention: Tensor | None = None  # (B, R, T), where each role looks
-
-
-@dataclass(frozen=True)
-class TeacherSignals(Movable):
-    """What a frozen teacher left on disk for a batch; every field may be absent."""
-
-    tokens: Tensor | None = None  # (B, M, D_t)
-    scene: Tensor | None = None  # (B, D)
-    roles: Tensor | None = None  # (B, R, D)

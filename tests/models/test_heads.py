@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from ovgsr.models.heads import BoxHead, ClassSimilarity, Readout, TextSimilarity
-from ovgsr.models.transformer import grid_positions
+from ovgsr.models.transformer import CrossAttentionLayer, grid_positions
 
 
 def test_text_similarity_is_a_scaled_cosine_of_centred_words() -> None:
@@ -49,6 +49,49 @@ def test_the_readout_knows_no_order_of_tokens() -> None:
     scene, tokens = torch.randn(2, 8), torch.randn(2, 6, 8)
     torch.testing.assert_close(readout(scene, tokens), readout(scene, tokens[:, torch.randperm(6)]))
     assert not torch.allclose(readout(scene, tokens), readout(-scene, tokens))
+
+
+def test_where_a_readout_looks_is_what_its_layers_take() -> None:
+    """Worked out again by hand from the layers' own projections, and found through the values that come out."""
+    torch.manual_seed(0)
+    readout = Readout(8, 2, layers=2).eval()
+    scene, tokens = torch.randn(3, 8), torch.randn(3, 5, 8)
+    looks = readout.attention(scene, tokens)
+    assert looks.shape == (3, 5)
+    torch.testing.assert_close(looks.sum(dim=-1), torch.ones(3))
+    queries, expected = scene[:, None] + readout.queries, torch.zeros(3, 5)
+    for layer in readout.layers:
+        assert isinstance(layer, CrossAttentionLayer)
+        attention = layer.attention
+        normed = layer.norm_attention(queries)
+        key, value = attention.key_value(tokens).chunk(2, dim=-1)
+        heads = []
+        for head in (slice(0, 4), slice(4, 8)):
+            weights = (attention.query(normed)[..., head] @ key[..., head].transpose(1, 2) / 2.0).softmax(dim=-1)
+            heads.append(weights @ value[..., head])
+            expected += weights.mean(dim=1) / 4  # two layers, two heads
+        torch.testing.assert_close(attention.output(torch.cat(heads, dim=-1)), attention(normed, tokens))
+        queries = layer(queries, tokens)
+    torch.testing.assert_close(looks, expected)
+
+
+def test_a_readout_looks_where_its_feature_comes_from() -> None:
+    torch.manual_seed(0)
+    readout = Readout(8, 2, layers=1).eval()
+    scene, tokens = torch.randn(1, 8), torch.randn(1, 5, 8)
+    layer = readout.layers[0]
+    assert isinstance(layer, CrossAttentionLayer)
+    with torch.no_grad():
+        layer.attention.query.weight.zero_()  # every query asks the same: the keys' bias direction
+        layer.attention.query.bias.fill_(1.0)
+        layer.attention.key_value.weight[:8] = torch.eye(8)
+        layer.attention.key_value.bias.zero_()
+        tokens[0, 3] = 30.0
+    looks = readout.attention(scene, tokens)[0]
+    assert looks[3] > 0.999
+    other = tokens.clone()
+    other[0, [0, 1, 2, 4]] = torch.randn(4, 8)
+    torch.testing.assert_close(readout(scene, tokens), readout(scene, other), atol=1e-3, rtol=0)
 
 
 def test_a_box_starts_at_the_centre_and_spread_of_its_attention() -> None:

@@ -143,6 +143,41 @@ def test_a_bias_for_pictures_of_several_sizes(tiny_teacher: Load, family: str) -
     torch.testing.assert_close(shared[0], together[0], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_where_soft_tokens_look_is_where_their_words_look(tiny_teacher: Load, family: str) -> None:
+    """Soft tokens that are the embeddings of words look where the model looks after these words."""
+    teacher = tiny_teacher(family)
+    visual, soft = shown(teacher), teacher.embed_text(" carrying a box")
+    looks = teacher.soft_token_attention(visual, soft, question=QUESTION, answer_start="someone is")
+    counts = [len(row.tokens) for row in visual]
+    assert looks.shape == (3, len(soft), max(counts))
+    assert (looks.dtype, looks.device.type, looks.requires_grad) == (torch.float32, "cpu", False)
+    for row, (count, (seed, shape)) in enumerate(zip(counts, enumerate(SHAPES), strict=True)):
+        start = "someone is carrying a box"
+        expected, _ = teacher.attention_to_picture(picture(seed, *shape), QUESTION, answer_start=start)
+        torch.testing.assert_close(looks[row, -1, :count], expected, rtol=1e-3, atol=1e-5)
+        assert not looks[row, :, count:].any()
+    assert (looks[:, 0] - looks[:, -1]).abs().max() > 1e-5  # each token has a look of its own
+
+
+def test_a_bias_turns_the_look(tiny_teacher: Load) -> None:
+    teacher = tiny_teacher("qwen")
+    visual, soft = shown(teacher), random_soft(teacher, 2)
+    most = max(len(row.tokens) for row in visual)
+    bias = torch.zeros(2, most)
+    bias[0, 3], bias[1, 1] = -1e4, 20.0
+    before = teacher.soft_token_states(visual, soft, attention_bias=bias)
+    free = teacher.soft_token_attention(visual, soft)
+    bent = teacher.soft_token_attention(visual, soft, attention_bias=bias)
+    torch.testing.assert_close(teacher.soft_token_attention(visual, soft, attention_bias=torch.zeros(2, most)), free)
+    assert bent[:, 0, 3].max() < 1e-6 < free[:, 0, 3].min()
+    assert bent[:, 1, 1].min() > 0.99
+    torch.testing.assert_close(bent[:, 0].sum(-1) < 1, torch.ones(3, dtype=torch.bool))  # the rest goes to text
+    after = teacher.soft_token_states(visual, soft, attention_bias=bias)
+    assert torch.equal(after, before)  # plain attention was for the look only
+    assert teacher.model.model.get_decoder().config._attn_implementation == "sdpa"
+
+
 def test_nothing_is_left_behind(tiny_teacher: Load) -> None:
     """A call, even one that fails, leaves no hook, no wrapped block and all blocks."""
     teacher = tiny_teacher("llava")

@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from ovgsr.cli import (
+    ablate,
     data_check,
     demo,
     evaluate,
+    explain,
     predict,
     sketch,
     teacher_pretrain,
@@ -37,6 +39,8 @@ app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("sketch")(sketch.sketch)
+app.command("ablate")(ablate.ablate)
+app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
 data_app.command("check")(data_check.check)
 teacher_app.command("tokens")(teacher_tokens.tokens)

@@ -11,11 +11,9 @@ import typer
 if TYPE_CHECKING:
     from ovgsr.situation import AnnotatedImage
     from ovgsr.teacher.jrg.assignments import Assignments
-    from ovgsr.teacher.jrg.confusable import Similarity
     from ovgsr.teacher.jrg.generate import Author, GenerationReport
     from ovgsr.teacher.jrg.store import Shard, StoreIdentity
     from ovgsr.teacher.llm.backend import LanguageModel
-    from ovgsr.vocabulary import VerbSplit, Vocabulary
 
 BACKENDS = ("template", "openai", "local")
 NO_LLM = "These rationales were written by templates, not by an LLM: they say what the annotation says and no more."
@@ -55,12 +53,14 @@ def rationales(
     part = Shard.parse(shard)
     wanted = _Wanted(backend, model, base_url, key_variable, concurrency, requests_per_minute, timeout, device)
     wanted.check()
-    read = _read(data, split)
-    assignments = _assignments(read, k, seed)
+    from ovgsr.distillation.rationale_data import RationaleData, has_a_filler
+
+    read = RationaleData.read(data, split)
+    assignments = read.assignments(k, seed)
     author, fingerprint, template_id = _author(wanted, template, assignments)
-    identity = _identity(read, author, template_id, fingerprint, k, seed)
+    identity = read.identity(author, template_id, fingerprint, k, seed)
     images = [image for image in read.images[:limit] if image.file_name in part]
-    told = [image for image in images if any(noun.noun for noun in image.situation.nouns.values())]
+    told = [image for image in images if has_a_filler(image)]
     report = _generate(told, assignments, author, identity, out, part, attempts, retry_quarantined)
     _print_report(report, out, author.is_llm, untold=len(images) - len(told))
     if report.quarantined or report.quarantined_before:
@@ -109,49 +109,11 @@ class _Wanted:
             raise OvgsrError("--base-url, --key-variable and --requests-per-minute are options of --backend openai")
 
 
-@dataclass(frozen=True)
-class _Data:
-    """Training pictures of seen and rare verbs, and the words."""
-
-    vocabulary: Vocabulary
-    split: VerbSplit
-    images: tuple[AnnotatedImage, ...]
-
-
-def _read(data: Path, split_file: Path | None) -> _Data:
-    from ovgsr.data.swig import read_annotations, read_split, read_vocabulary, require_known_verbs, with_verbs
-    from ovgsr.errors import OvgsrError
-    from ovgsr.vocabulary import VerbSplit
-
-    vocabulary = read_vocabulary(data)
-    split = read_split(data, split_file) or VerbSplit("all verbs seen", seen=vocabulary.verb_names)
-    require_known_verbs(split, vocabulary)
-    images = with_verbs(read_annotations(data, "train"), split.training)
-    if not images:
-        raise OvgsrError(f"{data}: no training picture of a seen or rare verb of the split {split.name!r}")
-    return _Data(vocabulary, split, images)
-
-
-def _assignments(read: _Data, k: int, seed: int) -> Assignments:
-    from ovgsr.teacher.jrg.assignments import Assignments
-
-    similarity = _similarity(read.vocabulary, read.split)
-    return Assignments(read.vocabulary, read.split, read.images, similarity, k=k, seed=seed)
-
-
-def _similarity(vocabulary: Vocabulary, split: VerbSplit) -> Similarity:
-    """How near two training verbs' sentences are; those of unseen verbs are not even embedded."""
-    from ovgsr.models.text_encoder import load_text_encoder
-    from ovgsr.teacher.jrg.confusable import matrix_similarity
-
-    embedded = load_text_encoder().encode([vocabulary.verb(name).text for name in split.training])
-    return matrix_similarity(split.training, (embedded @ embedded.T).tolist())
-
-
 def _author(wanted: _Wanted, template: str, assignments: Assignments) -> tuple[Author, str, str]:
     """Who writes, the fingerprint of the template, and its id."""
-    from ovgsr.teacher.jrg.generate import OfflineAuthor, PromptedAuthor
-    from ovgsr.teacher.jrg.template_writer import TEMPLATE, TemplateWriter
+    from ovgsr.distillation.rationale_data import template_author
+    from ovgsr.teacher.jrg.generate import PromptedAuthor
+    from ovgsr.teacher.jrg.template_writer import TEMPLATE
     from ovgsr.teacher.jrg.templates import RationaleTemplate, TemplateError
 
     if wanted.backend != "template":
@@ -159,9 +121,8 @@ def _author(wanted: _Wanted, template: str, assignments: Assignments) -> tuple[A
         return PromptedAuthor(_language_model(wanted), assignments.prompt(loaded)), loaded.sha256, loaded.id
     if template != TEMPLATE:
         raise TemplateError(f"--backend template writes in the manner of {TEMPLATE} only; --template is for an LLM")
-    writer = TemplateWriter(assignments.vocabulary, assignments.split)
-    author = OfflineAuthor(writer.name, writer.fingerprint, assignments.written_by(writer), is_llm=writer.is_llm)
-    return author, writer.fingerprint, TEMPLATE
+    author, fingerprint = template_author(assignments)
+    return author, fingerprint, TEMPLATE
 
 
 def _language_model(wanted: _Wanted) -> LanguageModel:
@@ -183,23 +144,6 @@ def _language_model(wanted: _Wanted) -> LanguageModel:
 
     found = torch.accelerator.current_accelerator(check_available=True)
     return LocalModel(model, device=wanted.device or found or "cpu", batch_size=wanted.concurrency)
-
-
-def _identity(read: _Data, author: Author, template: str, fingerprint: str, k: int, seed: int) -> StoreIdentity:
-    from ovgsr.teacher.jrg.store import StoreIdentity, data_sha256, split_sha256
-
-    return StoreIdentity(
-        template=template,
-        template_sha256=fingerprint,
-        model=author.name,
-        is_llm=author.is_llm,
-        split=read.split.name,
-        split_sha256=split_sha256(read.split),
-        data=read.vocabulary.name,
-        data_sha256=data_sha256(read.vocabulary),
-        k=k,
-        seed=seed,
-    )
 
 
 def _generate(

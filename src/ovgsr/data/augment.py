@@ -49,9 +49,20 @@ class Augmentation:
                 raise ValueError(f"the field {name!r} must be between 0 and 1, not {value}")
 
 
-def generator_for(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """The random numbers of one picture in one epoch."""
-    return np.random.Generator(np.random.PCG64([seed, epoch, index]))
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Which part of a picture is shown and how: what a map over the picture needs to follow it."""
+
+    left: float = 0.0  # of the shown window, as shares of the picture's width and height; may lie outside 0..1
+    top: float = 0.0
+    right: float = 1.0
+    bottom: float = 1.0
+    mirrored: bool = False
+
+
+def generator_for(seed: int, epoch: int, index: int, stream: int = 0) -> np.random.Generator:
+    """The random numbers of one picture in one epoch; ``stream`` 1 are those of the views that come with it."""
+    return np.random.Generator(np.random.PCG64([seed, epoch, index, stream] if stream else [seed, epoch, index]))
 
 
 def augment(
@@ -61,6 +72,15 @@ def augment(
 
     A box of zeros stands for "not grounded" and comes back as zeros.
     """
+    image, boxes_xyxy, _ = augment_shown(image, boxes_xyxy, settings, generator)
+    return image, boxes_xyxy
+
+
+def augment_shown(
+    image: Image.Image, boxes_xyxy: Tensor, settings: Augmentation, generator: np.random.Generator
+) -> tuple[Image.Image, Tensor, Shown]:
+    """As :func:`augment`, and which part of the picture is shown."""
+    size, taken = image.size, (0, 0, *image.size)
     grounded = area(boxes_xyxy) > 0
     # A fixed number of draws, whatever the settings: one setting's change leaves the others' effects as they were.
     flip, brightness, contrast, saturation, grey = (float(number) for number in generator.random(5))
@@ -68,11 +88,12 @@ def augment(
     for numbers in windows:
         window = _window(image.size, settings, numbers)
         moved = _into_window(boxes_xyxy, image.size, window)
-        shown = _visible_part(boxes_xyxy, moved, image.size, window)
-        if bool((shown[grounded] >= max(settings.min_visible, _LEAST_VISIBLE)).all()):
+        visible = _visible_part(boxes_xyxy, moved, image.size, window)
+        if bool((visible[grounded] >= max(settings.min_visible, _LEAST_VISIBLE)).all()):
             if window != (0, 0, *image.size):
                 image = _cut(image, window)
                 boxes_xyxy = moved
+                taken = window
             break
     if flip < settings.flip:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -83,7 +104,26 @@ def augment(
         contrast=1 + settings.contrast * (2 * contrast - 1),
         saturation=0.0 if grey < settings.grey else 1 + settings.saturation * (2 * saturation - 1),
     )
-    return image, torch.where(grounded.unsqueeze(-1), boxes_xyxy, torch.zeros_like(boxes_xyxy))
+    left, top, right, bottom = (edge / side for edge, side in zip(taken, (*size, *size), strict=True))
+    shown = Shown(left, top, right, bottom, mirrored=flip < settings.flip)
+    return image, torch.where(grounded.unsqueeze(-1), boxes_xyxy, torch.zeros_like(boxes_xyxy)), shown
+
+
+def token_map_shown(tokens: Tensor, grid: tuple[int, int], shown: Shown) -> Tensor:
+    """Tokens (M, D) of the whole picture, M = rows * columns, as they lie over the part that is shown.
+
+    Bilinear between the tokens' centres; beyond the picture's edge the nearest tokens go on.
+    """
+    rows, columns = grid
+    y = (torch.arange(rows) + 0.5) / rows
+    x = (torch.arange(columns) + 0.5) / columns
+    x = x.flip(0) if shown.mirrored else x
+    y = shown.top + y * (shown.bottom - shown.top)
+    x = shown.left + x * (shown.right - shown.left)
+    places = torch.stack([x.expand(rows, -1), y[:, None].expand(-1, columns)], dim=-1) * 2 - 1
+    plane = tokens.float().T.reshape(1, -1, rows, columns)
+    moved = torch.nn.functional.grid_sample(plane, places[None], padding_mode="border", align_corners=False)
+    return moved[0].flatten(1).T.to(tokens.dtype)
 
 
 def _window(size: tuple[int, int], settings: Augmentation, numbers: list[float]) -> tuple[int, int, int, int]:

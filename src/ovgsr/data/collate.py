@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ovgsr.data.dataset import Example
-from ovgsr.tensors import IGNORE, Batch, Targets
+from ovgsr.tensors import IGNORE, Batch, Targets, TeacherSignals, Views
 
 
 def collate(examples: Sequence[Example]) -> Batch:
@@ -23,7 +23,30 @@ def collate(examples: Sequence[Example]) -> Batch:
         sizes_wh=torch.tensor([example.size_wh for example in examples], dtype=torch.float32),
         indices=torch.tensor([example.index for example in examples], dtype=torch.long),
         targets=_join(targets) if targets else None,
+        teacher=_join_signals([example.teacher for example in examples if example.teacher is not None]),
+        views=_join_views([example.views for example in examples if example.views is not None]),
     )
+
+
+def _join_signals(signals: Sequence[TeacherSignals]) -> TeacherSignals | None:
+    """Readings of a batch; all examples of a data set hold the same fields."""
+    if not signals:
+        return None
+    first = signals[0]
+    return TeacherSignals(
+        scene=None if first.scene is None else torch.cat([item.scene for item in signals if item.scene is not None]),
+        roles=None if first.roles is None else torch.cat([item.roles for item in signals if item.roles is not None]),
+        tokens=None
+        if first.tokens is None
+        else torch.cat([item.tokens for item in signals if item.tokens is not None]),
+        tokens_grid=first.tokens_grid,
+    )
+
+
+def _join_views(views: Sequence[Views]) -> Views | None:
+    if not views:
+        return None
+    return Views(torch.cat([item.pixels for item in views]), torch.cat([item.scene for item in views]))
 
 
 def _join(targets: Sequence[Targets]) -> Targets:

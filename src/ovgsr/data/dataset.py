@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ovgsr.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from ovgsr.data.augment import Augmentation, augment, generator_for
+from ovgsr.data.augment import Augmentation, Shown, augment, augment_shown, generator_for, token_map_shown
 from ovgsr.data.errors import DataError
 from ovgsr.data.targets import encode_all_targets
+from ovgsr.data.teaching import RecordedTeacher
 from ovgsr.situation import AnnotatedImage
-from ovgsr.tensors import Targets
+from ovgsr.tensors import Targets, TeacherSignals, Views
 from ovgsr.vocabulary import Vocabulary
 
 
@@ -30,6 +31,8 @@ class Example:
     size_wh: tuple[int, int]  # pixels of the annotated picture
     index: int  # position in the data set
     targets: Targets | None  # with B = 1
+    teacher: TeacherSignals | None = None  # with B = 1
+    views: Views | None = None
 
 
 class SituationDataset(Dataset[Example]):
@@ -37,7 +40,7 @@ class SituationDataset(Dataset[Example]):
 
     ``open_image`` reads a file (``models.preprocess.load_image``), ``preprocess`` makes it the student's input; both
     must be picklable where worker processes are spawned. ``cache_images`` is a budget in bytes for decoded pictures,
-    in each process: the first ones that fit stay in memory.
+    in each process: the first ones that fit stay in memory. A ``teacher`` adds its readings of each picture, and views.
 
     Raises DataError for an annotation that the vocabulary cannot express, and on access for a picture that cannot be
     read.
@@ -55,11 +58,13 @@ class SituationDataset(Dataset[Example]):
         seed: int = 0,
         cache_images: int = 0,
         max_roles: int | None = None,
+        teacher: RecordedTeacher | None = None,
     ) -> None:
         self.images = tuple(images)
         self.image_folder = Path(image_folder)
         self.seed = seed
         self.augmentation = augmentation
+        self._teacher = teacher
         self._open_image = open_image
         self._preprocess = preprocess
         self._targets: Targets | None = None
@@ -90,13 +95,37 @@ class SituationDataset(Dataset[Example]):
         index %= len(self.images)
         targets = self._target_row(index)
         image = self._picture(index)
+        shown = Shown()
         if self.augmentation is not None:
             boxes_xyxy = torch.zeros(0, 4) if targets is None else cxcywh_to_xyxy(targets.boxes_cxcywh[0])
             generator = generator_for(self.seed, self.epoch, index)
-            image, boxes_xyxy = augment(image, boxes_xyxy, self.augmentation, generator)
+            image, boxes_xyxy, shown = augment_shown(image, boxes_xyxy, self.augmentation, generator)
             if targets is not None:
                 targets = replace(targets, boxes_cxcywh=xyxy_to_cxcywh(boxes_xyxy).unsqueeze(0))
-        return Example(self._preprocess(image), (annotated.width, annotated.height), index, targets)
+        size = (annotated.width, annotated.height)
+        return Example(self._preprocess(image), size, index, targets, self._signals(index, shown), self._views(index))
+
+    def _signals(self, index: int, shown: Shown) -> TeacherSignals | None:
+        if self._teacher is None:
+            return None
+        signals = self._teacher.signals(index)
+        if signals.tokens is None or signals.tokens_grid is None:
+            return signals
+        moved = token_map_shown(signals.tokens[0], signals.tokens_grid, shown)
+        return replace(signals, tokens=moved[None])
+
+    def _views(self, index: int) -> Views | None:
+        """The views that come with a picture, varied as pictures are; they have no boxes to be kept in sight."""
+        if self._teacher is None:
+            return None
+        generator = generator_for(self.seed, self.epoch, index, stream=1)
+        pixels, scenes = [], []
+        for image, scene in self._teacher.views(generator):
+            if self.augmentation is not None:
+                image, _ = augment(image, torch.zeros(0, 4), self.augmentation, generator)
+            pixels.append(self._preprocess(image))
+            scenes.append(scene)
+        return Views(torch.stack(pixels), torch.stack(scenes)) if pixels else None
 
     def _target_row(self, index: int) -> Targets | None:
         if self._targets is None:

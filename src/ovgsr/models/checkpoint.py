@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,9 @@ class Calibration:
     """What turns verb logits into comparable scores, chosen on development pictures."""
 
     unseen_offset: float = 0.0
-    """Added to the logit of every verb that was not in training (calibrated stacking, Chao et al. 2016)."""
+    """Added to the log score of every verb that was not in training (calibrated stacking, Chao et al. 2016)."""
+    recognition_weight: float = 1.0
+    """The recognizer's share among training verbs where a second readout was taught; 1 leaves that readout out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class StudentCheckpoint(ModelHubMixin):
             "tower": self.model.tower.describe(),
             "text": {"fingerprint": self.text_fingerprint, "width": self.text_width},
             "preprocess": self.preprocess.to_dict(),
-            "calibration": {"unseen_offset": self.calibration.unseen_offset},
+            "calibration": asdict(self.calibration),
             "provenance": {
                 "dataset": self.provenance.dataset,
                 "notice": self.provenance.notice,
@@ -222,7 +224,7 @@ def open_checkpoint(config_file: Path, vocabulary_file: Path, weights_file: Path
             preprocess=Preprocess.from_dict(config["preprocess"]),
             text_fingerprint=str(config["text"]["fingerprint"]),
             text_width=text_width,
-            calibration=Calibration(float(config["calibration"]["unseen_offset"])),
+            calibration=Calibration(**{name: float(value) for name, value in config["calibration"].items()}),
             provenance=Provenance(**config["provenance"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ovgsr.boxes import clamp_to_image, cxcywh_to_xyxy, scale_to_pixels
+from ovgsr.models.checkpoint import Calibration
 from ovgsr.situation import GroundedNoun, Situation
 from ovgsr.tensors import RoleOutputs, TextEmbeddings, VerbScores
 from ovgsr.vocabulary import Vocabulary
@@ -15,16 +17,44 @@ from ovgsr.vocabulary import Vocabulary
 _IMPOSSIBLE = -1e30
 
 
-def verb_log_probabilities(scores: VerbScores, text: TextEmbeddings, unseen_offset: float = 0.0) -> Tensor:
-    """Log-probabilities (B, V) over the offered verbs.
+@dataclass(frozen=True)
+class ScoreSplit:
+    """What each part says of the offered verbs; all but ``offset`` are log-probabilities over them."""
 
-    ``unseen_offset`` is added to the logit of every verb that was not in training: calibrated stacking (Chao et al.
-    2016), against the bias of a recognizer towards the verbs it was trained on.
+    recognition: Tensor  # (B, V)
+    distilled: Tensor | None  # (B, V), absent where the student has no taught second readout
+    offset: Tensor  # (V,), the constant of verbs that were not in training, 0 for the others
+    fused: Tensor  # (B, V)
+
+
+def split_scores(scores: VerbScores, text: TextEmbeddings, calibration: Calibration) -> ScoreSplit:
+    """The verbs' log-probabilities, readout by readout and fused (method.md, two readouts).
+
+    The distilled readout, which met training verbs and others alike, says how likely it is that the verb is one of
+    training; among those the two readouts are mixed log-linearly, ``recognition_weight`` to the recognizer; the others
+    are the distilled readout's alone. The offset is added to the verbs that were not in training: calibrated stacking
+    (Chao et al. 2016), against the bias of a recognizer towards the verbs it was trained on.
     """
-    logits = scores.recognition.float().clamp(min=_IMPOSSIBLE)
-    if unseen_offset and text.verb_classes is not None:
-        logits = logits + unseen_offset * (text.verb_classes < 0).to(logits.dtype)
-    return logits.log_softmax(dim=-1)
+    recognition = scores.recognition.float().clamp(min=_IMPOSSIBLE).log_softmax(dim=-1)
+    known = torch.ones(recognition.shape[-1], dtype=torch.bool, device=recognition.device)
+    if text.verb_classes is not None:
+        known = text.verb_classes >= 0
+    offset = calibration.unseen_offset * (~known).to(recognition.dtype)
+    weight = calibration.recognition_weight
+    if scores.distilled is None or weight >= 1:
+        return ScoreSplit(recognition, None, offset, (recognition + offset).log_softmax(dim=-1))
+    distilled = scores.distilled.float().log_softmax(dim=-1)
+    fused = distilled.clone()
+    if bool(known.any()):
+        share = distilled[:, known].logsumexp(dim=-1, keepdim=True)
+        mixed = weight * recognition[:, known] + (1 - weight) * distilled[:, known]
+        fused[:, known] = share + mixed.log_softmax(dim=-1)
+    return ScoreSplit(recognition, distilled, offset, (fused + offset).log_softmax(dim=-1))
+
+
+def verb_log_probabilities(scores: VerbScores, text: TextEmbeddings, calibration: Calibration) -> Tensor:
+    """Log-probabilities (B, V) over the offered verbs; see :func:`split_scores`."""
+    return split_scores(scores, text, calibration).fused
 
 
 def rank_verbs(log_probabilities: Tensor, vocabulary: Vocabulary) -> list[tuple[tuple[str, float], ...]]:

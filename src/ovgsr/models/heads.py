@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -44,8 +45,11 @@ class TextSimilarity(nn.Module):
 
     def forward(self, features: Tensor, texts: Tensor) -> Tensor:
         """Logits (..., N) of words with text embeddings (N, D)."""
-        embedding = self.embed(features)
-        with full_precision(features):
+        return self.score(self.embed(features), texts)
+
+    def score(self, embedding: Tensor, texts: Tensor) -> Tensor:
+        """Logits (..., N) of words with text embeddings (N, D) for what :meth:`embed` gave."""
+        with full_precision(embedding):
             scale = self.log_scale.clamp(max=_LARGEST_SCALE).exp()
             return scale * embedding @ self.words(texts).T
 
@@ -86,6 +90,17 @@ class Readout(nn.Module):
         for layer in self.layers:
             queries = layer(queries, tokens)
         return queries.mean(dim=1)
+
+    def attention(self, scene: Tensor, tokens: Tensor) -> Tensor:
+        """Where the readout looks: weights (B, T), float32, that sum to 1 for each picture.
+
+        The mean over layers, heads and queries, for every layer adds what it saw to the same feature.
+        """
+        queries, looks = scene[:, None] + self.queries, []
+        for layer in self.layers:
+            looks.append(cast(CrossAttentionLayer, layer).weights(queries, tokens).mean(dim=(1, 2)))
+            queries = layer(queries, tokens)
+        return torch.stack(looks).mean(dim=0)
 
 
 class BoxHead(nn.Module):

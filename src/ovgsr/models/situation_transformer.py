@@ -92,14 +92,27 @@ class SituationTransformer(nn.Module):
         """Image tokens and scene embedding of pixels (B, 3, H, W)."""
         return self.encoder(self.tower(pixels))  # type: ignore[no-any-return]
 
+    def recognize(self, encoded: Encoded, text: TextEmbeddings) -> Tensor:
+        """The recognition readout's logits (B, V) of every offered verb."""
+        recognized = self.recognition(encoded.scene, encoded.tokens)
+        return score_words(self.verb_scores, recognized, text.verbs, text.verb_classes)
+
     def predict_verb(self, encoded: Encoded, text: TextEmbeddings) -> VerbScores:
         """Logits of every offered verb; the picture and the words are all it knows."""
-        recognized = self.recognition(encoded.scene, encoded.tokens)
-        recognition = score_words(self.verb_scores, recognized, text.verbs, text.verb_classes)
-        if self.distilled is None or self.distilled_scores is None:
+        recognition = self.recognize(encoded, text)
+        if self.distilled_scores is None:
             return VerbScores(recognition)
-        told = self.distilled(encoded.scene, encoded.tokens)
-        return VerbScores(recognition, self.distilled_scores(told, text.verbs), self.distilled_scores.embed(told))
+        scene_text = self.embed_scene(encoded)
+        return VerbScores(recognition, self.distilled_scores.score(scene_text, text.verbs), scene_text)
+
+    def embed_scene(self, encoded: Encoded) -> Tensor:
+        """The distilled readout's unit-length embeddings (B, D): what a teacher's scene readings are compared with.
+
+        Raises ValueError where the student has no such readout.
+        """
+        if self.distilled is None or self.distilled_scores is None:
+            raise ValueError("this student has no distilled readout; set model.distilled_readout=true")
+        return self.distilled_scores.embed(self.distilled(encoded.scene, encoded.tokens))
 
     def fill_roles(self, encoded: Encoded, verb_index: Tensor, text: TextEmbeddings) -> RoleOutputs:
         """The frame of one verb a picture, ``verb_index`` (B,) into the offered verbs, filled.

@@ -5,6 +5,8 @@ Layer layout after Vaswani et al. 2017 with normalisation first (Xiong et al. 20
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,6 +34,17 @@ class Attention(nn.Module):
             query, key, value, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0
         )
         return self.output(attended.transpose(1, 2).reshape(batch, count, width))  # type: ignore[no-any-return]
+
+    def weights(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """How much each query looks at each key: (B, heads, Q, K), float32, each row sums to 1.
+
+        Computed a second time: the fused attention of :meth:`forward` never holds these.
+        """
+        split = (len(queries), -1, self.heads, queries.shape[-1] // self.heads)
+        query = self.query(queries).reshape(split).transpose(1, 2)
+        key = self.key_value(keys).chunk(2, dim=-1)[0].reshape(split).transpose(1, 2)
+        logits: Tensor = query @ key.transpose(2, 3) / math.sqrt(split[-1])
+        return logits.float().softmax(dim=-1)
 
 
 class FeedForward(nn.Sequential):
@@ -74,6 +87,10 @@ class CrossAttentionLayer(nn.Module):
         """Queries (B, Q, C) after looking at ``tokens`` (B, T, C); ``mask`` (B, T) is True where a token counts."""
         queries = queries + self.attention(self.norm_attention(queries), tokens, mask)
         return queries + self.forward_layer(self.norm_forward(queries))  # type: ignore[no-any-return]
+
+    def weights(self, queries: Tensor, tokens: Tensor) -> Tensor:
+        """How much each query looks at each token in this layer: (B, heads, Q, T), float32."""
+        return self.attention.weights(self.norm_attention(queries), tokens)
 
 
 class DecoderLayer(nn.Module):

@@ -13,7 +13,7 @@ from ovgsr.data.dataset import SituationDataset
 from ovgsr.models.preprocess import load_image
 from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.situation import AnnotatedImage, ImagePrediction
-from ovgsr.tensors import Batch
+from ovgsr.tensors import Batch, VerbScores
 from ovgsr.vocabulary import Vocabulary
 
 
@@ -34,16 +34,8 @@ def predict_annotated(
     The annotated verb chooses which frame is filled and never reaches the ranking. ``progress`` hears how many
     pictures are done.
     """
-    dataset = SituationDataset(images, image_folder, open_image=load_image, preprocess=recognizer.checkpoint.preprocess)
-    loader: DataLoader[Batch] = DataLoader(
-        dataset,  # type: ignore[arg-type]
-        batch_size=batch_size,
-        num_workers=workers,
-        collate_fn=collate,
-        pin_memory=torch.accelerator.is_available(),
-    )
     done = 0
-    for batch in loader:
+    for batch in _batches(recognizer, images, image_folder, batch_size, workers):
         chosen = [images[index] for index in batch.indices.tolist()]
         yield from recognizer.predict_pixels(
             batch.pixels,
@@ -57,3 +49,45 @@ def predict_annotated(
         done += len(chosen)
         if progress is not None:
             progress(done, len(images))
+
+
+@torch.inference_mode()
+def score_annotated(
+    recognizer: SituationRecognizer,
+    images: Sequence[AnnotatedImage],
+    image_folder: Path,
+    vocabulary: Vocabulary,
+    *,
+    batch_size: int = 100,
+    workers: int = 0,
+) -> VerbScores:
+    """Both readouts' scores (B, V) of all pictures, on the CPU, neither mixed nor shifted; no frame is filled."""
+    _, text = recognizer.offer(vocabulary)
+    found = []
+    for batch in _batches(recognizer, images, image_folder, batch_size, workers):
+        encoded = recognizer.model.encode(batch.pixels.to(recognizer.device))
+        found.append(recognizer.model.predict_verb(encoded, text).to("cpu"))
+    distilled = [scores.distilled for scores in found if scores.distilled is not None]
+    embedded = [scores.scene_text for scores in found if scores.scene_text is not None]
+    return VerbScores(
+        recognition=torch.cat([scores.recognition for scores in found]),
+        distilled=torch.cat(distilled) if distilled else None,
+        scene_text=torch.cat(embedded) if embedded else None,
+    )
+
+
+def _batches(
+    recognizer: SituationRecognizer,
+    images: Sequence[AnnotatedImage],
+    image_folder: Path,
+    batch_size: int,
+    workers: int,
+) -> DataLoader[Batch]:
+    dataset = SituationDataset(images, image_folder, open_image=load_image, preprocess=recognizer.checkpoint.preprocess)
+    return DataLoader(
+        dataset,  # type: ignore[arg-type]
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=torch.accelerator.is_available(),
+    )

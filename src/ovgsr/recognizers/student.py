@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -139,8 +140,10 @@ class SituationRecognizer:
         """As :meth:`predict`, from pixels (B, 3, H, W) that are ready and the pictures' sizes (B, 2)."""
         complete, text = self.offer(vocabulary)
         encoded = self.model.encode(pixels.to(self.device))
-        offset = self.checkpoint.calibration.unseen_offset if calibrated else 0.0
-        log_probabilities = verb_log_probabilities(self.model.predict_verb(encoded, text), text, offset)
+        calibration = self.checkpoint.calibration
+        if not calibrated:
+            calibration = replace(calibration, unseen_offset=0.0)
+        log_probabilities = verb_log_probabilities(self.model.predict_verb(encoded, text), text, calibration)
         rankings = rank_verbs(log_probabilities, complete)
         chosen = _verbs_to_fill(log_probabilities, min(top_k, len(complete.verbs)), frames_of, complete)
         situations = self._fill(encoded, chosen, log_probabilities, sizes_wh.to(self.device), complete, text)

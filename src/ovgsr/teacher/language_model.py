@@ -134,6 +134,22 @@ class FrozenLanguageModel:
                 layer, mask, cache, inputs_embeds=vectors, position_ids=self._after(prefix, chosen, vectors.shape[1])
             )[0]
 
+    def attend(self, prefix: Prefix, vectors: Tensor, *, bias: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Attention weights (B, heads, T, L + T) of each block for ``vectors`` put after the prefix as in
+        :meth:`extend`, without gradients. The decoder must be in plain (eager) attention; the prefix may be of any.
+        """
+        mask = torch.cat([prefix.mask, prefix.mask.new_ones(vectors.shape[:2])], dim=1)
+        everyone = torch.arange(len(mask), device=vectors.device)
+        with torch.no_grad(), attention_bias_on(list(self.blocks), bias, prefix.mask.shape[1]):
+            return self._run(
+                -1,
+                mask,
+                read_only_prefix(prefix.cache),
+                attentions=True,
+                inputs_embeds=vectors,
+                position_ids=self._after(prefix, everyone, vectors.shape[1]),
+            )[1]
+
     def grow(self, prefix: Prefix, ids: Tensor, step: int) -> Tensor:
         """States (B, D) of one more token a row, whose keys and values join the prefix's cache (for generation)."""
         mask = torch.cat([prefix.mask, prefix.mask.new_ones(len(ids), step + 1)], dim=1)

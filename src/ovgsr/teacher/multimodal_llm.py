@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ovgsr.teacher.chat import ChatFormat, Continuation
 from ovgsr.teacher.language_model import FrozenLanguageModel, Prefix, Prompt
 from ovgsr.teacher.loading import LoadedTeacher, Precision, TeacherError, image_token_id, load_teacher
-from ovgsr.teacher.soft_tokens import bias_over_prefix
+from ovgsr.teacher.soft_tokens import bias_over_prefix, soft_of_each, toward_picture
 from ovgsr.teacher.visual_tokens import Shown, VisualTokens, show
 
 __all__ = ["MultimodalLLM", "Precision", "TeacherError", "VisualTokens"]
@@ -179,6 +179,7 @@ class MultimodalLLM:
         layer: int = -1,
         checkpointing: bool = False,
         answer_start: str = "",
+        rows: Tensor | None = None,
     ) -> Tensor:
         """Hidden states (B, K, D) at learned vectors ``soft`` (B, K, D) or (K, D) at the end of the prompt.
 
@@ -186,35 +187,35 @@ class MultimodalLLM:
         ``answer_start``; the vectors come after all of it and see it causally. ``layer`` counts as in
         :meth:`visual_tokens`; -1 is what the vocabulary head reads. ``attention_bias`` (B, K, M) or (K, M) is added to
         the attention logits of soft token k toward visual token m in all heads and blocks; M is the largest M_i.
+        ``rows`` (N,) says which picture each of N sets of soft tokens (N, K, D) is for: a prompt is read once for all.
 
         Gradients reach ``soft`` and ``attention_bias`` only: the prompt is read without, and kept as keys and values.
         ``checkpointing`` keeps no activations inside the blocks either. The result has the type of ``soft``.
         """
-        given = list(visual.unbind(0)) if isinstance(visual, Tensor) else list(visual)
-        if (
-            soft.ndim not in (2, 3)
-            or (soft.ndim == 3 and len(soft) != len(given))
-            or soft.shape[-1] != self.hidden_size
-        ):
-            raise TeacherError(
-                f"soft tokens have the shape {tuple(soft.shape)}; for {len(given)} pictures they must be "
-                f"(K, {self.hidden_size}) or ({len(given)}, K, {self.hidden_size})"
-            )
         index = self._llm.block(layer)
-        start = self._chat.continued(self._chat.prompt(question), answer_start)
-        shown = self._shown(None, given, [question] * len(given))
-        prefix = self._llm.read([_continue(row, start) for row in shown], layer=index, keep=True)
-        vectors = (soft.expand(len(given), -1, -1) if soft.ndim == 2 else soft).to(self.device, self.model.dtype)
-        bias = None
-        if attention_bias is not None:
-            toward = attention_bias.to(self.device, self.model.dtype)
-            bias = bias_over_prefix(toward, prefix.at_picture, len(given))
-            if bias.shape[1] != vectors.shape[1]:
-                raise TeacherError(
-                    f"attention_bias is for {bias.shape[1]} soft tokens, but there are {vectors.shape[1]}"
-                )
-        states = self._llm.extend(prefix, vectors, layer=index, bias=bias, checkpointing=checkpointing)
+        prefix, vectors, bias = self._before_soft(visual, soft, question, attention_bias, answer_start, index, rows)
+        states = self._llm.extend(prefix, vectors, rows=rows, layer=index, bias=bias, checkpointing=checkpointing)
         return states.to(soft.dtype)
+
+    def soft_token_attention(
+        self,
+        visual: Sequence[Visual] | Tensor,
+        soft: Tensor,
+        *,
+        question: str = "",
+        attention_bias: Tensor | None = None,
+        answer_start: str = "",
+    ) -> Tensor:
+        """Where each soft token looks among the picture's tokens: (B, K, M), float32, on the CPU, without gradients.
+
+        Arguments as in :meth:`soft_token_states`, the mean as in :meth:`attention_to_picture`. A picture with fewer
+        tokens than M has zeros at the end.
+        """
+        with torch.no_grad():
+            prefix, vectors, bias = self._before_soft(visual, soft, question, attention_bias, answer_start, -1)
+        with self._eager():
+            weights = self._llm.attend(prefix, vectors, bias=bias)
+        return toward_picture(self._mean_of_late(weights), prefix.at_picture).cpu()
 
     def vocabulary_logits(self, states: Tensor) -> Tensor:
         """Logits (..., V) of the frozen vocabulary head for states (..., D) of the last layer, in their type."""
@@ -238,8 +239,36 @@ class MultimodalLLM:
         row = self._show([image], [question])[0]
         with self._eager():
             read = self._llm.read([_continue(row, start)], attentions=True)
-        last = torch.stack([weights[0, :, -1] for weights in read.attentions[-max(1, self.layer_count // 3) :]])
-        return last.float().mean((0, 1))[read.at_picture[0]].cpu(), row.visual.grid
+        before_next_word = [weights[:, :, -1:] for weights in read.attentions]
+        return self._mean_of_late(before_next_word)[0, 0, read.at_picture[0]].cpu(), row.visual.grid
+
+    def _mean_of_late(self, attentions: Sequence[Tensor]) -> Tensor:
+        """Each block's weights (B, heads, Q, L) -> their mean (B, Q, L) over the heads of the last third."""
+        late = attentions[-max(1, self.layer_count // 3) :]
+        return torch.stack([weights.float().mean(1) for weights in late]).mean(0)
+
+    def _before_soft(
+        self,
+        visual: Sequence[Visual] | Tensor,
+        soft: Tensor,
+        question: str,
+        attention_bias: Tensor | None,
+        answer_start: str,
+        layer: int,
+        rows: Tensor | None = None,
+    ) -> tuple[Prefix, Tensor, Tensor | None]:
+        """The prompt that soft tokens come after, the tokens (B, K, D) and their bias over all positions."""
+        given = list(visual.unbind(0)) if isinstance(visual, Tensor) else list(visual)
+        vectors = soft_of_each(soft, len(given) if rows is None else len(rows), self.hidden_size).to(
+            self.device, self.model.dtype
+        )
+        start = self._chat.continued(self._chat.prompt(question), answer_start)
+        shown = self._shown(None, given, [question] * len(given))
+        prefix = self._llm.read([_continue(row, start) for row in shown], layer=layer, keep=True)
+        if attention_bias is None:
+            return prefix, vectors, None
+        toward = attention_bias.to(self.device, self.model.dtype)
+        return prefix, vectors, bias_over_prefix(toward, prefix.at_picture, vectors.shape[1], rows)
 
     def _shown(
         self, images: Sequence[Image.Image] | None, visual: Sequence[Visual] | None, questions: Sequence[str]

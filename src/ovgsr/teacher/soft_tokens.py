@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
 from ovgsr.teacher.loading import TeacherError
@@ -84,23 +85,47 @@ def _float_mask(mask: Tensor | None, bias: Tensor, prefix_length: int) -> Tensor
     return torch.zeros(mask.shape, dtype=bias.dtype, device=mask.device).masked_fill(~mask, torch.finfo(bias.dtype).min)
 
 
-def bias_over_prefix(bias: Tensor, at_picture: Tensor, batch: int) -> Tensor:
+def soft_of_each(soft: Tensor, pictures: int, width: int) -> Tensor:
+    """Soft tokens (K, D), the same for all, or (B, K, D) -> (B, K, D). Raises TeacherError for any other shape."""
+    if soft.ndim not in (2, 3) or (soft.ndim == 3 and len(soft) != pictures) or soft.shape[-1] != width:
+        raise TeacherError(
+            f"soft tokens have the shape {tuple(soft.shape)}; for {pictures} pictures they must be (K, {width}) or "
+            f"({pictures}, K, {width})"
+        )
+    return soft.expand(pictures, -1, -1) if soft.ndim == 2 else soft
+
+
+def bias_over_prefix(bias: Tensor, at_picture: Tensor, soft: int, rows: Tensor | None = None) -> Tensor:
     """(B, K, M) or (K, M) toward the picture's tokens -> (B, K, prefix + K) toward all positions, zero elsewhere.
 
-    ``at_picture`` (B, prefix) says where the picture's tokens stand. M is the largest number of tokens of a picture in
-    the batch; what a bias says about tokens that a smaller picture lacks is ignored. Raises TeacherError otherwise.
+    ``at_picture`` (B, prefix) says where the picture's tokens stand; ``rows`` (N,), which picture each of N rows is
+    of, else there is a row a picture. M is the largest number of tokens of a picture in the batch; what a bias says
+    about tokens that a smaller picture lacks is ignored. Raises TeacherError where the shape is another or K is not
+    ``soft``.
     """
+    most = int(at_picture.sum(1).max())
+    at_picture = at_picture if rows is None else at_picture[rows]
+    batch = len(at_picture)
     bias = bias.expand(batch, -1, -1) if bias.ndim == 2 else bias
-    counts = at_picture.sum(1)
-    if bias.ndim != 3 or bias.shape[0] != batch or bias.shape[2] != int(counts.max()):
+    if bias.ndim != 3 or bias.shape[0] != batch or bias.shape[2] != most:
         raise TeacherError(
-            f"attention_bias has the shape {tuple(bias.shape)}; for {batch} pictures of at most {int(counts.max())} "
-            f"tokens it must be (soft tokens, {int(counts.max())}) or ({batch}, soft tokens, {int(counts.max())})"
+            f"attention_bias has the shape {tuple(bias.shape)}; for {batch} pictures of at most {most} "
+            f"tokens it must be (soft tokens, {most}) or ({batch}, soft tokens, {most})"
         )
-    soft = bias.shape[1]
+    if bias.shape[1] != soft:
+        raise TeacherError(f"attention_bias is for {bias.shape[1]} soft tokens, but there are {soft}")
     order = (at_picture.cumsum(1) - 1).clamp(min=0)
     placed = bias.gather(2, order[:, None].expand(-1, soft, -1)) * at_picture[:, None]
     return torch.cat([placed, placed.new_zeros(batch, soft, soft)], dim=2)
+
+
+def toward_picture(weights: Tensor, at_picture: Tensor) -> Tensor:
+    """(B, K, prefix or longer) toward all positions -> (B, K, M) toward the picture's tokens: undoes the placing.
+
+    M is the largest number of tokens of a picture in the batch; a smaller picture has zeros at the end.
+    """
+    rows = [row[:, : len(places)][:, places].T for row, places in zip(weights, at_picture, strict=True)]
+    return pad_sequence(rows, batch_first=True).transpose(1, 2)
 
 
 @contextmanager

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ovgsr.config import Config, DataSettings
+from ovgsr.config import Config, ConfigError, DataSettings
 from ovgsr.data.augment import Augmentation
 from ovgsr.data.collate import collate
 from ovgsr.data.dataset import SituationDataset
 from ovgsr.data.swig import image_folder
+from ovgsr.distillation.recorded import RecordedReadings, readings_or_none
 from ovgsr.models.build import build_student
-from ovgsr.models.checkpoint import Provenance, StudentCheckpoint
+from ovgsr.models.checkpoint import Calibration, Provenance, StudentCheckpoint
 from ovgsr.models.heads import TextSimilarity
 from ovgsr.models.preprocess import Preprocess, load_image
 from ovgsr.models.text_encoder import TextEncoder, embed_vocabulary, load_text_encoder
@@ -22,10 +23,13 @@ from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.sketch.write import PLAN_FILE
 from ovgsr.tensors import Batch, TextEmbeddings
 from ovgsr.training.sampling import EpochSampler, repeat_factors, sampled_verb_counts
+from ovgsr.training.tasks import SituationTask
 from ovgsr.training.training_data import TrainingData, read_training_data
 
 DRAWN_NOTICE = "This model was trained on SketchSWiG alone: it knows drawn pictures only, not photos."
 _CACHE_BYTES = 4 << 30
+RECOGNITION_WEIGHT = 0.8
+"""The recognizer's share among training verbs until dev chooses it (world.md, fusion)."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Parts:
     sampler: EpochSampler
     loader: DataLoader[Batch]
     verb_counts: Tensor
+    readings: RecordedReadings | None = None
 
     def recognizer(self, device: torch.device) -> SituationRecognizer:
         """The student as it is now, ready to predict on dev."""
@@ -48,12 +53,15 @@ class Parts:
 
 def build_parts(config: Config) -> Parts:
     """Everything a run needs, seeded: the same settings give the same weights and the same order of pictures."""
+    require_readout(config)
     torch.manual_seed(config.train.seed)
     data = read_training_data(config.data)
     encoder = load_text_encoder(config.model.text_encoder)
     text = embed_vocabulary(data.vocabulary, encoder)
     checkpoint = _fresh_checkpoint(config, data, text)
     text = checkpoint.bind(text, data.vocabulary)
+    names = [image.file_name for image in data.train]
+    readings = readings_or_none(names, config.distill, text_fingerprint=encoder.fingerprint, text_width=encoder.width)
     dataset = SituationDataset(
         data.train,
         image_folder(data.root),
@@ -63,6 +71,7 @@ def build_parts(config: Config) -> Parts:
         augmentation=_augmentation(config.data),
         seed=config.train.seed,
         cache_images=_CACHE_BYTES // max(1, config.data.workers) if config.data.cache_images else 0,
+        teacher=readings,
     )
     verb_of_picture = [data.vocabulary.verb_index(image.situation.verb) for image in data.train]
     factors = repeat_factors(verb_of_picture, len(data.vocabulary.verbs), config.data.rare_repeat)
@@ -79,7 +88,13 @@ def build_parts(config: Config) -> Parts:
         generator=torch.Generator(),  # starting an epoch must not draw from the numbers that dropout uses: see resuming
     )
     counts = sampled_verb_counts(verb_of_picture, len(data.vocabulary.verbs), factors)
-    return Parts(data, encoder, text, checkpoint, dataset, sampler, loader, counts)
+    return Parts(data, encoder, text, checkpoint, dataset, sampler, loader, counts, readings)
+
+
+def require_readout(config: Config) -> None:
+    """Raises ConfigError where a teacher would have no readout to teach."""
+    if config.distill.teaches_readout and not config.model.distilled_readout:
+        raise ConfigError("distill needs the readout that it teaches: set model.distilled_readout=true")
 
 
 def _fresh_checkpoint(config: Config, data: TrainingData, text: TextEmbeddings) -> StudentCheckpoint:
@@ -104,6 +119,7 @@ def _fresh_checkpoint(config: Config, data: TrainingData, text: TextEmbeddings) 
         preprocess=Preprocess(config.data.image_size, tower.mean, tower.std),
         text_fingerprint=text.fingerprint,
         text_width=text_width,
+        calibration=Calibration(recognition_weight=RECOGNITION_WEIGHT if config.distill.teaches_readout else 1.0),
         provenance=Provenance(
             dataset=data.split.name,
             notice=DRAWN_NOTICE if drawn else "",
@@ -111,6 +127,13 @@ def _fresh_checkpoint(config: Config, data: TrainingData, text: TextEmbeddings) 
             details={"train_pictures": len(data.train), "seed": config.train.seed, "epochs": config.train.epochs},
         ),
     )
+
+
+def build_task(config: Config, parts: Parts) -> SituationTask:
+    """The student with its losses, and the projections that a teacher's readings are compared through."""
+    readings = parts.readings
+    widths = {} if readings is None else {"role_width": readings.role_width, "token_width": readings.token_width}
+    return SituationTask(parts.checkpoint.model, config.loss, config.distill, **widths)
 
 
 def _augmentation(settings: DataSettings) -> Augmentation:

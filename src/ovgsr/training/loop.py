@@ -15,13 +15,13 @@ from torch.optim.swa_utils import AveragedModel
 from ovgsr.config import Config
 from ovgsr.models.checkpoint import StudentCheckpoint
 from ovgsr.training.averaging import averaged_model
-from ovgsr.training.build import Parts, build_parts
+from ovgsr.training.build import Parts, build_parts, build_task
+from ovgsr.training.calibration import calibrate
 from ovgsr.training.engine import Engine, MissingExtraError
 from ovgsr.training.optim import build_optimizer, build_schedule, rate_at
 from ovgsr.training.run_dir import RunDir, RunError, optimizer_from_tensors, optimizer_to_tensors
 from ovgsr.training.sampling import epoch_order
-from ovgsr.training.tasks import SupervisedTask
-from ovgsr.training.validate import calibrate, validate
+from ovgsr.training.validate import validate
 
 
 class Observer(Protocol):
@@ -66,7 +66,7 @@ class Trainer:
         if self.engine.is_main:
             run.check(config, resume=resume)  # before minutes of preparation
         self.parts: Parts = build_parts(config)
-        self.task: nn.Module = SupervisedTask(self.parts.checkpoint.model, config.loss)
+        self.task: nn.Module = build_task(config, self.parts)
         self.optimizer: Any = build_optimizer(self.task, config.optim)
         self.steps = self._planned_steps()
         self.schedule = build_schedule(self.optimizer, self.steps, config.optim)
@@ -200,6 +200,11 @@ class Trainer:
         task: Any = self.engine.unwrap(self.task)
         return task.model
 
+    def _projections(self) -> nn.Module:
+        task: Any = self.engine.unwrap(self.task)
+        projections: nn.Module = task.projections
+        return projections
+
     def _averaged_weights(self) -> _Swapped:
         return _Swapped(self._student(), self.averaged)
 
@@ -210,6 +215,7 @@ class Trainer:
         tensors = {f"model.{name}": tensor for name, tensor in self._student().state_dict().items()}
         if self.averaged is not None:
             tensors |= {f"averaged.{name}": tensor for name, tensor in self.averaged.state_dict().items()}
+        tensors |= {f"projections.{name}": tensor for name, tensor in self._projections().state_dict().items()}
         tensors |= optimizer_to_tensors(self.optimizer)
         tensors |= self.engine.random_states()
         numbers = {
@@ -236,6 +242,7 @@ class Trainer:
                 "as many"
             )
         self._student().load_state_dict(_under("model.", tensors))
+        self._projections().load_state_dict(_under("projections.", tensors))
         if self.averaged is not None:
             self.averaged.load_state_dict(_under("averaged.", tensors))
         optimizer_from_tensors(self.optimizer, tensors)

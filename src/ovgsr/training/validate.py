@@ -1,4 +1,4 @@
-"""A look at dev: the scores a run is watched by, and the constant for unseen verbs chosen when it ends."""
+"""A look at dev: the scores a run is watched by."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import math
 from ovgsr.config import Config
 from ovgsr.data.swig import image_folder
 from ovgsr.evaluation.evaluate import EvaluationReport, evaluate_predictions
-from ovgsr.evaluation.open_vocabulary import choose_offset
-from ovgsr.models.checkpoint import Calibration
 from ovgsr.recognizers.annotated import predict_annotated
 from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.situation import ImagePrediction
@@ -50,16 +48,3 @@ def flat_scores(report: EvaluationReport, profile: str) -> dict[str, float]:
         curve = {"ausuc": told.ausuc, "unseen_among_unseen": told.unseen_among_unseen}
         flat |= {name: value for name, value in curve.items() if value is not None}
     return {name: round(value, 3) for name, value in flat.items() if not math.isnan(value)}
-
-
-def calibrate(recognizer: SituationRecognizer, data: TrainingData, config: Config) -> Calibration:
-    """The constant for unseen verbs that costs at most ``evaluation.offset_cost`` points on dev pictures of seen verbs.
-
-    No picture of an unseen verb has a say. Without unseen verbs or pictures of seen verbs on dev, or for a closed
-    vocabulary, it is 0.
-    """
-    seen_on_dev = any(image.situation.verb in data.split.seen for image in data.dev)
-    if not data.split.dev_unseen or not seen_on_dev or config.model.head == "closed":
-        return Calibration()
-    predictions = predict_dev(recognizer, data, config)
-    return Calibration(choose_offset(predictions, data.dev, data.split, cost=config.evaluation.offset_cost))

@@ -1,0 +1,342 @@
+"""Views: new combinations put together from training pictures and their boxes, for distillation only.
+
+A role filler of one picture is cut out and put into another, so that the student meets scenes that no training picture
+shows. Nobody annotates a view: the frozen teacher reads it from its pixels. What a view shows follows from its
+:class:`ViewPlan` alone, and plan number i from (seed, i) alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeVar, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ovgsr.errors import OvgsrError
+from ovgsr.situation import AnnotatedImage, BoxXyxy
+
+ViewKind = Literal["replace", "near", "agent", "two"]
+KIND_SHARES: dict[ViewKind, float] = {"replace": 0.25, "near": 0.25, "agent": 0.25, "two": 0.25}
+"""How often each kind is planned. A base without a filler to replace gets its cut near the agent instead."""
+
+_AGENT, _PLACE = "agent", "place"
+_LEAST_PIXELS, _LEAST_SIDE = 4.0, 0.02  # a smaller box shows nothing that can be cut out
+_WHOLE_PICTURE = 0.9  # a box beyond this on both sides is a surrounding, not a thing
+_MARGIN = 0.12  # the mask's ellipse goes beyond the box by this part of its sides, so that corners are kept
+_SOFT_FROM = 0.85  # of the ellipse's radius
+_RAMP = 0.06  # of the cut's sides: softens edges that the picture's border cut straight
+_MOST_ENLARGED = 3.0  # beyond, a cut is a blur
+_MOST_OVERSIZED = 1.5  # a cut covers what it replaces, but no long thing becomes a giant to do so
+_LARGEST_SHARE = 0.7  # of the base's sides, for a cut put near the agent
+_SMALLEST_SHARE = 0.06  # of the base's shorter side, for a cut's longer one
+_DRAWS = 64
+_MOST_OUTSIDE = 0.3  # of a cut's sides, beyond the border
+
+
+class ViewError(OvgsrError):
+    """Pictures that no view can be made of, or a folder of views that cannot be used; the message says why."""
+
+
+_Choice = TypeVar("_Choice")
+
+
+class Cut(NamedTuple):
+    """What is cut out: a picture's position in the sequence, and one of its grounded roles."""
+
+    picture: int
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewPlan:
+    """How one view is made: ``cuts`` go into the picture at position ``base``.
+
+    ``replace``: over a filler of the base. ``near``: at the base's agent. ``agent``: an agent, with what its box
+    holds, over the base's agent. ``two``: two cuts near the agent. ``seed`` settles place, size and mirroring.
+    """
+
+    base: int
+    kind: ViewKind
+    cuts: tuple[Cut, ...]
+    seed: int
+
+
+def usable_boxes(image: AnnotatedImage) -> dict[str, BoxXyxy]:
+    """Role -> box inside the picture, pixels of the annotated size, for boxes large enough to show something.
+
+    Of several situations the first counts.
+    """
+    if not image.situations:
+        return {}
+    found: dict[str, BoxXyxy] = {}
+    least = max(_LEAST_PIXELS, _LEAST_SIDE * min(image.width, image.height))
+    for role, noun in image.situations[0].nouns.items():
+        if noun.box_xyxy is None:
+            continue
+        left, right = (min(max(x, 0.0), float(image.width)) for x in noun.box_xyxy[0::2])
+        top, bottom = (min(max(y, 0.0), float(image.height)) for y in noun.box_xyxy[1::2])
+        if right - left >= least and bottom - top >= least:
+            found[role] = (left, top, right, bottom)
+    return found
+
+
+def agent_role(image: AnnotatedImage) -> str | None:
+    """The grounded role called agent, else the first grounded role, else None."""
+    boxes = usable_boxes(image)
+    return _AGENT if _AGENT in boxes else next(iter(boxes), None)
+
+
+def item_roles(image: AnnotatedImage) -> tuple[str, ...]:
+    """The grounded roles that are neither the agent nor the surroundings."""
+    agent = agent_role(image)
+    return tuple(
+        role
+        for role, (left, top, right, bottom) in usable_boxes(image).items()
+        if role not in (agent, _PLACE)
+        and not (right - left > _WHOLE_PICTURE * image.width and bottom - top > _WHOLE_PICTURE * image.height)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Per picture what can be cut out of it; and the pictures that have it, grouped by verb and by what fills it.
+
+    Verbs, and fillers, take turns whatever their number of pictures: what is seldom seen in training is what makes new
+    combinations (measured: docs/mipd.md).
+    """
+
+    agents: tuple[str | None, ...]
+    items: tuple[tuple[str, ...], ...]
+    with_agent: tuple[tuple[int, ...], ...]  # a verb: pictures, sorted
+    with_items: tuple[tuple[tuple[int, str], ...], ...]  # a filler: pictures and roles, sorted
+
+
+def plan_views(images: Sequence[AnnotatedImage], count: int, seed: int, start: int = 0) -> Iterator[ViewPlan]:
+    """The plans number ``start`` to ``start + count - 1`` of a seed; any stretch of them can be made on its own.
+
+    Raises ViewError where no picture has a usable box, or a number is negative.
+    """
+    for field, value in (("count", count), ("seed", seed), ("start", start)):
+        if value < 0:
+            raise ViewError(f"the field {field!r} of the views must not be negative, not {value}")
+    agents = tuple(agent_role(image) for image in images)
+    items = tuple(item_roles(image) for image in images)
+    by_verb: dict[str, list[int]] = {}
+    by_filler: dict[str, list[tuple[int, str]]] = {}
+    for index, image in enumerate(images):
+        if agents[index] is not None:
+            by_verb.setdefault(image.situation.verb, []).append(index)
+        for role in items[index]:
+            by_filler.setdefault(image.situation.nouns[role].noun, []).append((index, role))
+    sources = _Sources(
+        agents,
+        items,
+        tuple(tuple(by_verb[verb]) for verb in sorted(by_verb)),
+        tuple(tuple(by_filler[noun]) for noun in sorted(by_filler)),
+    )
+    if not sources.with_agent:
+        raise ViewError(
+            f"none of the {len(images)} pictures has a box that could be cut out; views need a data set with boxes"
+        )
+    return (_plan(sources, seed, index) for index in range(start, start + count))
+
+
+def _plan(sources: _Sources, seed: int, index: int) -> ViewPlan:
+    generator = np.random.Generator(np.random.PCG64([seed, index]))
+    kind = get_args(ViewKind)[int(generator.choice(len(KIND_SHARES), p=list(KIND_SHARES.values())))]
+    base = _one(_one(sources.with_agent, generator), generator)
+    if kind != "agent" and not sources.with_items:
+        kind = "agent"
+    if kind == "agent":
+        source = _elsewhere(lambda: _one(_one(sources.with_agent, generator), generator), base)
+        cuts: tuple[Cut, ...] = (Cut(source, str(sources.agents[source])),)
+    else:
+        first = _elsewhere(lambda: Cut(*_one(_one(sources.with_items, generator), generator)), base)
+        others = [role for role in sources.items[first.picture] if role != first.role]
+        cuts = (first,)
+        if kind == "two" and others and generator.random() < 0.5:
+            cuts = (first, Cut(first.picture, _one(others, generator)))  # what belongs together, in another scene
+        elif kind == "two":
+            cuts = (first, _elsewhere(lambda: Cut(*_one(_one(sources.with_items, generator), generator)), base))
+        elif kind == "replace" and not sources.items[base]:
+            kind = "near"
+    return ViewPlan(base, kind, cuts, int(generator.integers(2**32)))
+
+
+def _one(choices: Sequence[_Choice], generator: np.random.Generator) -> _Choice:
+    return choices[int(generator.integers(len(choices)))]
+
+
+def _elsewhere(draw: Callable[[], _Choice], base: int) -> _Choice:
+    """Draws anew, a few times, while what comes is of the base picture itself."""
+    for _ in range(_DRAWS):
+        drawn = draw()
+        if (drawn.picture if isinstance(drawn, Cut) else drawn) != base:
+            break
+    return drawn
+
+
+def compose(
+    plan: ViewPlan, images: Sequence[AnnotatedImage], open_picture: Callable[[int], Image.Image]
+) -> Image.Image:
+    """The view of a plan: RGB, of the base picture's size. ``open_picture`` gives the picture at a position.
+
+    A picture may have another size than its annotation says: boxes are scaled to it. Raises ViewError for a plan that
+    was made from other pictures.
+    """
+    _require_pictures(plan, images)
+    generator = np.random.Generator(np.random.PCG64(plan.seed))
+    base = images[plan.base]
+    canvas = np.array(open_picture(plan.base).convert("RGB"))
+    boxes = _scaled(base, canvas.shape[1], canvas.shape[0])
+    agent = agent_role(base)
+    if agent is None:
+        raise _other_pictures(plan, f"{base.file_name} has no box")
+    items = item_roles(base)
+    if plan.kind == "replace" and not items:
+        raise _other_pictures(plan, f"{base.file_name} has no filler to replace")
+    for cut in plan.cuts:
+        source = images[cut.picture]
+        picture = open_picture(cut.picture).convert("RGB")
+        box_xyxy = _scaled(source, *picture.size)[cut.role]
+        mirrored = generator.random() < 0.5
+        if plan.kind in ("near", "two"):
+            scale = _beside_scale(source, cut, picture, boxes[agent], canvas.shape) * generator.uniform(0.85, 1.15)
+            scale = _bounded(scale, box_xyxy, canvas.shape)
+            size = (scale * (box_xyxy[2] - box_xyxy[0]), scale * (box_xyxy[3] - box_xyxy[1]))
+            centre = _inside(_beside(boxes[agent], size, generator), size, canvas.shape)
+        else:
+            target = boxes[agent if plan.kind == "agent" else items[int(generator.integers(len(items)))]]
+            scale = _covering(box_xyxy, target) * generator.uniform(1.0, 1.15)
+            centre = ((target[0] + target[2]) / 2, (target[1] + target[3]) / 2)
+        _paste(canvas, picture, box_xyxy, scale=scale, centre=centre, mirrored=mirrored)
+    return Image.fromarray(canvas)
+
+
+def _require_pictures(plan: ViewPlan, images: Sequence[AnnotatedImage]) -> None:
+    for index in (plan.base, *(cut.picture for cut in plan.cuts)):
+        if not 0 <= index < len(images):
+            raise _other_pictures(plan, f"there is no picture {index} among {len(images)}")
+    for cut in plan.cuts:
+        if cut.role not in usable_boxes(images[cut.picture]):
+            raise _other_pictures(plan, f"{images[cut.picture].file_name} has no box for the role {cut.role!r}")
+
+
+def _other_pictures(plan: ViewPlan, reason: str) -> ViewError:
+    return ViewError(f"{plan}: {reason}; this plan was made from other pictures, so plan the views anew")
+
+
+def _scaled(image: AnnotatedImage, width: int, height: int) -> dict[str, BoxXyxy]:
+    """The usable boxes in pixels of the opened picture."""
+    across, down = width / image.width, height / image.height
+    return {
+        role: (left * across, top * down, right * across, bottom * down)
+        for role, (left, top, right, bottom) in usable_boxes(image).items()
+    }
+
+
+def _covering(box_xyxy: BoxXyxy, target_xyxy: BoxXyxy) -> float:
+    """The scale at which a cut covers its target."""
+    across = (target_xyxy[2] - target_xyxy[0]) / (box_xyxy[2] - box_xyxy[0])
+    down = (target_xyxy[3] - target_xyxy[1]) / (box_xyxy[3] - box_xyxy[1])
+    return min(max(across, down), _MOST_OVERSIZED * math.sqrt(across * down), _MOST_ENLARGED)
+
+
+def _beside_scale(
+    source: AnnotatedImage, cut: Cut, picture: Image.Image, agent_xyxy: BoxXyxy, canvas: Sequence[int]
+) -> float:
+    """The scale that keeps a thing's size relative to its agent; relative to the picture where it has none."""
+    own = agent_role(source)
+    if own is None or own == cut.role:
+        return min(canvas[1] / picture.width, canvas[0] / picture.height)
+    own_xyxy = _scaled(source, *picture.size)[own]
+    # Areas: a lying agent is as large as a standing one.
+    wanted = (agent_xyxy[2] - agent_xyxy[0]) * (agent_xyxy[3] - agent_xyxy[1])
+    return math.sqrt(wanted / ((own_xyxy[2] - own_xyxy[0]) * (own_xyxy[3] - own_xyxy[1])))
+
+
+def _bounded(scale: float, box_xyxy: BoxXyxy, canvas: Sequence[int]) -> float:
+    """The scale, such that the cut is neither a speck nor most of the picture."""
+    width, height = box_xyxy[2] - box_xyxy[0], box_xyxy[3] - box_xyxy[1]
+    smallest = _SMALLEST_SHARE * min(canvas[0], canvas[1]) / max(width, height)
+    largest = _LARGEST_SHARE * min(canvas[1] / width, canvas[0] / height)
+    return min(max(scale, smallest), largest, _MOST_ENLARGED)
+
+
+def _beside(agent_xyxy: BoxXyxy, size: tuple[float, float], generator: np.random.Generator) -> tuple[float, float]:
+    """A centre for a cut of this size (width, height): beside the agent, at hand, head or feet, or overhead."""
+    left, top, right, bottom = agent_xyxy
+    width, height = right - left, bottom - top
+    x, y = (left + right) / 2, (top + bottom) / 2
+    side = -1.0 if generator.random() < 0.5 else 1.0
+    near, far = generator.random(2).tolist()
+    where = int(generator.integers(5))
+    if where == 0:
+        return x + side * (width / 2 + size[0] * (0.3 + 0.3 * near)), y + height * (0.4 * far - 0.05)
+    if where == 1:
+        return x + side * width * (0.3 + 0.25 * near), y + height * (0.2 * far - 0.1)
+    if where == 2:
+        return x + side * width * (0.1 + 0.3 * near), top + height * (0.1 + 0.12 * far)
+    if where == 3:
+        return x + side * width * 0.2 * near, top - size[1] * (0.3 + 0.3 * far)
+    return x + side * width * 0.5 * near, bottom - size[1] * (0.2 + 0.3 * far)
+
+
+def _inside(centre: tuple[float, float], size: tuple[float, float], canvas: Sequence[int]) -> tuple[float, float]:
+    """The centre, moved so that most of the cut is in the picture."""
+    keep = 0.5 - _MOST_OUTSIDE
+    x = min(max(centre[0], keep * size[0]), canvas[1] - keep * size[0])
+    return x, min(max(centre[1], keep * size[1]), canvas[0] - keep * size[1])
+
+
+def _paste(
+    canvas: NDArray[np.uint8],
+    picture: Image.Image,
+    box_xyxy: BoxXyxy,
+    *,
+    scale: float,
+    centre: tuple[float, float],
+    mirrored: bool,
+) -> None:
+    """Blends what is in the box, times ``scale``, onto the canvas (H, W, 3), the box's centre at ``centre``."""
+    margins = (_MARGIN * (box_xyxy[2] - box_xyxy[0]), _MARGIN * (box_xyxy[3] - box_xyxy[1]))
+    left, top = (max(0, math.floor(box_xyxy[axis] - margins[axis])) for axis in (0, 1))
+    right = min(picture.width, math.ceil(box_xyxy[2] + margins[0]))
+    bottom = min(picture.height, math.ceil(box_xyxy[3] + margins[1]))
+    size = (max(2, round((right - left) * scale)), max(2, round((bottom - top) * scale)))
+    resampling = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS
+    cut = np.asarray(picture.crop((left, top, right, bottom)).resize(size, resampling), dtype=np.float32)
+    middle = ((box_xyxy[0] + box_xyxy[2]) / 2 - left, (box_xyxy[1] + box_xyxy[3]) / 2 - top)
+    radii = tuple((0.5 + _MARGIN) * (box_xyxy[axis + 2] - box_xyxy[axis]) for axis in (0, 1))
+    steps = (size[0] / (right - left), size[1] / (bottom - top))
+    mask = _mask(
+        size, [m * s for m, s in zip(middle, steps, strict=True)], [r * s for r, s in zip(radii, steps, strict=True)]
+    )
+    anchor = middle[0] * steps[0]
+    if mirrored:
+        cut, mask, anchor = cut[:, ::-1], mask[:, ::-1], size[0] - anchor
+    x, y = round(centre[0] - anchor), round(centre[1] - middle[1] * steps[1])
+    rows = slice(max(0, y), min(canvas.shape[0], y + size[1]))
+    columns = slice(max(0, x), min(canvas.shape[1], x + size[0]))
+    shown = (slice(rows.start - y, rows.stop - y), slice(columns.start - x, columns.stop - x))
+    weight = mask[shown][..., None]
+    blended = canvas[rows, columns] * (1 - weight) + cut[shown] * weight
+    canvas[rows, columns] = np.rint(blended).astype(np.uint8)
+
+
+def _mask(size: tuple[int, int], middle: Sequence[float], radii: Sequence[float]) -> NDArray[np.float32]:
+    """Weights (height, width) in 0..1: an ellipse with a soft edge, soft as well where the cut itself ends."""
+    axes = [np.arange(length, dtype=np.float32) + 0.5 for length in size]
+    x, y = ((axis - m) / r for axis, m, r in zip(axes, middle, radii, strict=True))
+    distance = np.sqrt(x[None, :] ** 2 + y[:, None] ** 2)
+    ellipse = np.clip((1 - distance) / (1 - _SOFT_FROM), 0, 1)
+    across, down = (
+        np.clip(np.minimum(axis, length - axis) / max(1.0, _RAMP * length), 0, 1)
+        for axis, length in zip(axes, size, strict=True)
+    )
+    weights: NDArray[np.float32] = np.minimum(ellipse, np.minimum(across[None, :], down[:, None])).astype(np.float32)
+    return weights

@@ -1,0 +1,132 @@
+"""What a finished student owes to dev: how its two readouts are mixed, and the constant for unseen verbs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from ovgsr.config import Config
+from ovgsr.data.swig import image_folder
+from ovgsr.evaluation.open_vocabulary import choose_offset
+from ovgsr.models.checkpoint import Calibration
+from ovgsr.models.decode import split_scores
+from ovgsr.recognizers.annotated import score_annotated
+from ovgsr.recognizers.student import SituationRecognizer
+from ovgsr.tensors import TextEmbeddings, VerbScores
+from ovgsr.training.training_data import TrainingData
+from ovgsr.training.validate import predict_dev
+
+RECOGNITION_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9)
+DISTILLED_SCALES = (7.0, 10.0, 15.0, 20.0, 30.0)
+OFFSETS = tuple(step / 4 for step in range(-16, 65))
+
+
+@dataclass(frozen=True)
+class DevScores:
+    """A student's verb scores on dev pictures, its own unseen verbs competing."""
+
+    scores: VerbScores  # (B, V)
+    text: TextEmbeddings
+    verb_index: Tensor  # (B,) the annotated verb
+    groups: Mapping[str, Tensor]  # seen / rare / unseen -> (B,) bool
+    scale: float  # the distilled readout's scale that ``scores`` were made with
+
+
+def calibrate(recognizer: SituationRecognizer, data: TrainingData, config: Config) -> Calibration:
+    """Mixture, scale and constant that make the harmonic mean of seen, rare and unseen top-1 on dev largest.
+
+    Unseen there are the split's ``dev_unseen`` verbs, which are in no other fold; pictures of the test's unseen verbs
+    have no say. The distilled readout's scale is written into the student. A split without verbs or pictures of that
+    kind, or a closed vocabulary, keeps the mixture as it is and takes the constant that costs at most
+    ``evaluation.offset_cost`` points on dev pictures of seen verbs, or none.
+    """
+    if config.model.head == "closed" or not data.dev:
+        return recognizer.checkpoint.calibration
+    verbs = {image.situation.verb for image in data.dev}
+    if not verbs & set(data.split.dev_unseen) or not verbs & set(data.split.seen):
+        return _by_seen_verbs(recognizer, data, config)
+    dev = dev_scores(recognizer, data, config)
+    calibration, scale = choose(dev, taught=config.distill.teaches_readout)
+    words = recognizer.model.distilled_scores
+    if words is not None and config.distill.teaches_readout:
+        with torch.no_grad():
+            words.log_scale.fill_(math.log(scale))
+    return calibration
+
+
+def _by_seen_verbs(recognizer: SituationRecognizer, data: TrainingData, config: Config) -> Calibration:
+    before = recognizer.checkpoint.calibration
+    if not data.split.dev_unseen or not any(image.situation.verb in data.split.seen for image in data.dev):
+        return before
+    predictions = predict_dev(recognizer, data, config)
+    offset = choose_offset(predictions, data.dev, data.split, cost=config.evaluation.offset_cost)
+    return replace(before, unseen_offset=offset)
+
+
+def dev_scores(recognizer: SituationRecognizer, data: TrainingData, config: Config) -> DevScores:
+    """The verb scores of all dev pictures; no frame is filled."""
+    vocabulary = data.whole.with_verbs(data.split.candidates("dev"))
+    folder, size, workers = image_folder(data.root), config.evaluation.batch_size, config.data.workers
+    scores = score_annotated(recognizer, data.dev, folder, vocabulary, batch_size=size, workers=workers)
+    _, text = recognizer.offer(vocabulary)
+    verbs = [image.situation.verb for image in data.dev]
+    groups = {name: torch.tensor([verb in of for verb in verbs]) for name, of in data.split.groups("dev").items()}
+    words = recognizer.model.distilled_scores
+    return DevScores(
+        scores=scores,
+        text=text.to("cpu"),
+        verb_index=torch.tensor([vocabulary.verb_index(verb) for verb in verbs]),
+        groups={name: mask for name, mask in groups.items() if bool(mask.any())},
+        scale=1.0 if words is None else float(words.log_scale.exp()),
+    )
+
+
+def choose(dev: DevScores, *, taught: bool) -> tuple[Calibration, float]:
+    """The best calibration of the grid, and the distilled readout's scale that goes with it.
+
+    Of equals the first is taken: the smaller scale, the smaller constant. Where nothing tells a constant apart, 0 is.
+    """
+    best, found, scale_found = -1.0, Calibration(), dev.scale
+    for calibration, scale in _candidates(dev, taught):
+        scores = _rescaled(dev.scores, scale / dev.scale)
+        plain = split_scores(scores, dev.text, calibration).fused
+        offset, value = best_offset(plain, dev)
+        if value > best:
+            best, found, scale_found = value, replace(calibration, unseen_offset=offset), scale
+    return found, scale_found
+
+
+def best_offset(log_probabilities: Tensor, dev: DevScores) -> tuple[float, float]:
+    """The constant of the grid with the largest harmonic mean over the groups (percent), and that mean."""
+    assert dev.text.verb_classes is not None
+    unseen = dev.text.verb_classes < 0
+    found, best = 0.0, -1.0
+    for offset in sorted(OFFSETS, key=lambda value: (abs(value), value)):
+        right = (log_probabilities + offset * unseen).argmax(dim=-1) == dev.verb_index
+        value = harmonic_mean([100 * float(right[mask].float().mean()) for mask in dev.groups.values()])
+        if value > best:
+            found, best = offset, value
+    return found, best
+
+
+def harmonic_mean(values: list[float]) -> float:
+    """0 where any value is 0."""
+    return 0.0 if min(values) <= 0 else len(values) / sum(1 / value for value in values)
+
+
+def _candidates(dev: DevScores, taught: bool) -> Iterator[tuple[Calibration, float]]:
+    if not taught or dev.scores.distilled is None:
+        yield Calibration(), dev.scale
+        return
+    for weight, scale in product(RECOGNITION_WEIGHTS, DISTILLED_SCALES):
+        yield Calibration(recognition_weight=weight), scale
+
+
+def _rescaled(scores: VerbScores, factor: float) -> VerbScores:
+    distilled = None if scores.distilled is None else scores.distilled * factor
+    return replace(scores, distilled=distilled)

@@ -1,0 +1,72 @@
+"""One pass of a reader over training pictures and views: a few vectors a picture, on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ovgsr.distillation.prompts import PromptReader
+from ovgsr.distillation.signal_info import SignalInfo
+from ovgsr.distillation.signal_store import SignalStore, SignalWriter
+from ovgsr.distillation.view_store import ViewStore
+
+if TYPE_CHECKING:
+    from ovgsr.training.teacher_stage import TeacherStage
+
+_BATCH = 50
+
+
+def write_readings(
+    stage: TeacherStage, kind: str, reader: PromptReader, folder: Path, views: ViewStore | None
+) -> SignalStore:
+    """Reads every training picture (with its roles) and every view (the scene alone) that ``folder`` still lacks.
+
+    The teacher reads pixels only: of an annotation it is told which roles there are and where, never the verb or a
+    noun; of a view nothing.
+    """
+    cache = stage.tokens()
+    view_cache = None if views is None else stage.view_tokens(views)
+    names = [image.file_name for image in stage.data.train]
+    place = {name: index for index, name in enumerate(names)}
+    with torch.no_grad():
+        sample = reader(stage.teacher, cache.read(names[:1], dtype=torch.float32).visual(), stage.roles([0]))
+    info = SignalInfo(
+        kind=kind,
+        teacher=stage.teacher.fingerprint,
+        teacher_name=stage.name,
+        text_fingerprint=stage.encoder.fingerprint,
+        width=stage.encoder.width,
+        role_width=0 if sample.roles is None else sample.roles.shape[-1],
+        max_roles=stage.data.vocabulary.max_roles,
+        views_digest="" if views is None else views.digest,
+        details=_details(reader, stage),
+    )
+    writer = SignalWriter(folder, info, names, () if views is None else views.names)
+    stage.observer.stage(f"reading the pictures ({kind})")
+    missing = writer.missing()
+    with torch.no_grad():
+        for start in range(0, len(missing), _BATCH):
+            part = missing[start : start + _BATCH]
+            roles = stage.roles([place[name] for name in part])
+            read = reader(stage.teacher, cache.read(part, dtype=torch.float32).visual(), roles)
+            writer.add(part, read.scene, read.roles)
+            stage.observer.progress(len(names) - len(missing) + start + len(part), len(names))
+        if view_cache is not None and views is not None:
+            stage.observer.stage(f"reading the views ({kind})")
+            missing = writer.missing_views()
+            for start in range(0, len(missing), _BATCH):
+                part = missing[start : start + _BATCH]
+                read = reader(stage.teacher, view_cache.read(part, dtype=torch.float32).visual(), None)
+                writer.add_views(part, read.scene)
+                stage.observer.progress(len(views) - len(missing) + start + len(part), len(views))
+    return writer.finish()
+
+
+def _details(reader: nn.Module, stage: TeacherStage) -> dict[str, Any]:
+    return {
+        "parameters": sum(parameter.numel() for parameter in reader.parameters()),
+        "prompts": stage.config.prompts.model_dump(mode="json"),
+    }

@@ -1,0 +1,1 @@
+"""Tests of views, of signals on disk, and of what trains with them."""
