@@ -90,6 +90,12 @@ class TextEmbeddings(Movable):
     fingerprint: str  # names the text encoder and the text templates
     verb_classes: Tensor | None = None  # (V,) long, position among a checkpoint's training verbs, -1 = never met
     noun_classes: Tensor | None = None  # (N,) long, the same for answers
+    verb_names: Tensor | None = None  # (V, D), the bare names; absent where nobody embedded them
+
+    @property
+    def told_verbs(self) -> Tensor:
+        """Sentence and bare name in equal parts, (V, D): a teacher's readings lie near single words (world.md)."""
+        return self.verbs if self.verb_names is None else self.verbs + self.verb_names
 
 
 @dataclass(frozen=True)

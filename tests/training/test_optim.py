@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from ovgsr.config import LossSettings, OptimSettings
+from ovgsr.config import DistillSettings, LossSettings, OptimSettings
 from ovgsr.models.situation_transformer import SituationTransformer
 from ovgsr.training.averaging import averaged_model
 from ovgsr.training.optim import build_optimizer, build_schedule, parameter_groups, rate_at
-from ovgsr.training.tasks import SupervisedTask
+from ovgsr.training.tasks import SituationTask
 
 SETTINGS = OptimSettings(learning_rate=0.1, warmup=0.2, final_scale=0.1)
 
@@ -54,7 +54,8 @@ def test_the_backbone_and_the_undecayed_have_groups_of_their_own(
     make_student: Callable[..., SituationTransformer],
 ) -> None:
     settings = OptimSettings(learning_rate=0.1, backbone_scale=0.25, weight_decay=0.03)
-    task = SupervisedTask(make_student(), LossSettings())  # what a run hands to the optimiser
+    distill = DistillSettings(signals="readings")
+    task = SituationTask(make_student(), LossSettings(), distill, role_width=6)  # what a run hands to the optimiser
     found = {}
     for group in parameter_groups(task, settings):
         for parameter in group["params"]:  # type: ignore[attr-defined]
@@ -67,6 +68,8 @@ def test_the_backbone_and_the_undecayed_have_groups_of_their_own(
     assert named["model.merge.bias"] == (0.1, 0.0)
     assert named["model.verb_scores.log_scale"] == (0.1, 0.0)
     assert named["model.encoder.norm.weight"] == (0.1, 0.0)
+    assert named["projections.roles.0.weight"] == (0.1, 0.0)  # a norm
+    assert named["projections.roles.1.weight"] == (0.1, 0.03)
 
 
 def test_a_frozen_backbone_is_left_out(make_student: Callable[..., SituationTransformer]) -> None:

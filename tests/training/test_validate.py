@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +8,11 @@ from typing import Any
 import pytest
 
 from ovgsr.config import Config
-from ovgsr.models.checkpoint import Calibration
 from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.situation import ImagePrediction
 from ovgsr.training import validate as validation
 from ovgsr.training.training_data import TrainingData, read_training_data
-from ovgsr.training.validate import calibrate, predict_dev, validate
+from ovgsr.training.validate import predict_dev, validate
 
 Make = Callable[..., Config]
 
@@ -34,21 +32,6 @@ def _told(data: TrainingData, lead: float) -> list[ImagePrediction]:
         ranking = sorted(((verb, weight / total) for verb, weight in weights.items()), key=lambda pair: -pair[1])
         predictions.append(ImagePrediction(image.file_name, tuple(ranking), {}))
     return predictions
-
-
-@pytest.mark.parametrize("lead", [2.0, 5.0])
-def test_the_constant_stops_where_seen_verbs_would_suffer(
-    tiny_config: Make, data: TrainingData, monkeypatch: pytest.MonkeyPatch, lead: float
-) -> None:
-    monkeypatch.setattr(validation, "predict_dev", lambda *_: _told(data, lead))
-    nobody: Any = None
-    assert calibrate(nobody, data, tiny_config()).unseen_offset == pytest.approx(math.log(lead), abs=1e-3)
-    # Without unseen verbs, without pictures, or with a closed vocabulary there is nothing to choose.
-    assert calibrate(nobody, data, tiny_config(model={"head": "closed"})) == Calibration()
-    assert calibrate(nobody, replace(data, dev=()), tiny_config()) == Calibration()
-    no_seen = tuple(image for image in data.dev if image.situation.verb not in data.split.seen)
-    assert calibrate(nobody, replace(data, dev=no_seen), tiny_config()) == Calibration()
-    assert calibrate(nobody, replace(data, split=replace(data.split, dev_unseen=())), tiny_config()) == Calibration()
 
 
 def test_dev_is_ranked_among_all_its_verbs_and_scores_are_named_by_group(

@@ -19,6 +19,7 @@ from ovgsr.cli import (
     teacher_pretrain,
     teacher_rationales,
     teacher_show,
+    teacher_signals,
     teacher_tokens,
     train,
 )
@@ -47,6 +48,7 @@ teacher_app.command("tokens")(teacher_tokens.tokens)
 teacher_app.command("merge-tokens")(teacher_tokens.merge)
 teacher_app.command("rationales")(teacher_rationales.rationales)
 teacher_app.command("merge-rationales")(teacher_rationales.merge)
+teacher_app.command("signals")(teacher_signals.signals)
 teacher_app.command("show")(teacher_show.show)
 teacher_app.command("pretrain")(teacher_pretrain.pretrain)
 

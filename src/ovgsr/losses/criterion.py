@@ -62,7 +62,7 @@ def distillation_losses(
     report: dict[str, Tensor] = {}
     if scene is not None:
         if settings.label_text and words is not None:
-            read: Tensor | None = words.words(text.verbs)[verb_index]
+            read: Tensor | None = words.words(text.told_verbs)[verb_index]
         else:
             read = teacher.scene
         if read is not None:

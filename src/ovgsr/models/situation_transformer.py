@@ -103,7 +103,7 @@ class SituationTransformer(nn.Module):
         if self.distilled_scores is None:
             return VerbScores(recognition)
         scene_text = self.embed_scene(encoded)
-        return VerbScores(recognition, self.distilled_scores.score(scene_text, text.verbs), scene_text)
+        return VerbScores(recognition, self.distilled_scores.score(scene_text, text.told_verbs), scene_text)
 
     def embed_scene(self, encoded: Encoded) -> Tensor:
         """The distilled readout's unit-length embeddings (B, D): what a teacher's scene readings are compared with.

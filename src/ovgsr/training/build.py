@@ -106,7 +106,11 @@ def _fresh_checkpoint(config: Config, data: TrainingData, text: TextEmbeddings) 
         noun_classes=len(data.vocabulary.answers),
     )
     # The common part of the training words' texts, taken off before they are compared (heads.TextSimilarity).
-    centred = ((model.verb_scores, text.verbs), (model.distilled_scores, text.verbs), (model.noun_scores, text.nouns))
+    centred = (
+        (model.verb_scores, text.verbs),
+        (model.distilled_scores, text.told_verbs),
+        (model.noun_scores, text.nouns),
+    )
     for scores, words in centred:
         if isinstance(scores, TextSimilarity):
             scores.centre.copy_(words.mean(dim=0))

@@ -105,6 +105,7 @@ class Trainer:
         if self.config.model.freeze_backbone:
             self._student().tower.eval()
         started, seen = time.monotonic(), 0
+        stepped = started
         for batch in self.loader:
             with self.engine.accumulate(self.task):
                 with self.engine.autocast():
@@ -123,14 +124,16 @@ class Trainer:
             progress.step += 1
             if self.averaged is not None:
                 self.averaged.update_parameters(self._student())
-            self._observe({"loss": loss.detach(), **report}, norm, seen / (time.monotonic() - started))
+            now = time.monotonic()
+            took, stepped = now - stepped, now
+            self._observe({"loss": loss.detach(), **report}, norm, seen / (now - started), took)
             self.schedule.step()
             if progress.step >= self.steps:
                 return
             if progress.step % settings.checkpoint_every == 0:
                 self._save_state()
 
-    def _observe(self, numbers: dict[str, Tensor], norm: Tensor, speed: float) -> None:
+    def _observe(self, numbers: dict[str, Tensor], norm: Tensor, speed: float, took: float) -> None:
         """Writes a line every ``log_every`` steps; the loss of every step would cost a synchronisation on a GPU."""
         step = self.progress.step
         if step % self.config.train.log_every and step != self.steps:
@@ -149,6 +152,7 @@ class Trainer:
             "gradient_norm": round(float(norm), 4),
             "learning_rate": self.config.optim.learning_rate * rate_at(step - 1, self.steps, self.config.optim),
             "pictures_per_second": round(speed, 1),
+            "seconds_per_step": round(took, 4),
         }
         if self.engine.is_main:
             self.run.log(record)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,15 +12,13 @@ from ovgsr.distillation.prompts import PromptReader
 from ovgsr.distillation.signal_info import SignalInfo
 from ovgsr.distillation.signal_store import SignalStore, SignalWriter
 from ovgsr.distillation.view_store import ViewStore
-
-if TYPE_CHECKING:
-    from ovgsr.training.teacher_stage import TeacherStage
+from ovgsr.training.stage_parts import StageParts
 
 _BATCH = 50
 
 
 def write_readings(
-    stage: TeacherStage, kind: str, reader: PromptReader, folder: Path, views: ViewStore | None
+    stage: StageParts, kind: str, reader: PromptReader, folder: Path, views: ViewStore | None
 ) -> SignalStore:
     """Reads every training picture (with its roles) and every view (the scene alone) that ``folder`` still lacks.
 
@@ -65,7 +63,7 @@ def write_readings(
     return writer.finish()
 
 
-def _details(reader: nn.Module, stage: TeacherStage) -> dict[str, Any]:
+def _details(reader: nn.Module, stage: StageParts) -> dict[str, Any]:
     return {
         "parameters": sum(parameter.numel() for parameter in reader.parameters()),
         "prompts": stage.config.prompts.model_dump(mode="json"),

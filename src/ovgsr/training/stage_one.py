@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -25,15 +25,13 @@ from ovgsr.teacher.tokens.cache import TokenCache
 from ovgsr.teacher.visual_tokens import VisualTokens
 from ovgsr.training.prompt_tuning import HeldOut, PromptTuning, TuningData
 from ovgsr.training.run_dir import optimizer_from_tensors, optimizer_to_tensors
-
-if TYPE_CHECKING:
-    from ovgsr.training.teacher_stage import TeacherStage
+from ovgsr.training.stage_parts import StageParts
 
 TUNED = ("learned", "scene_only", "instance_only", "no_negatives", "block")
 WEIGHTS, RECORD, STATE = "prompts.safetensors", "prompts.json", "state.safetensors"
 
 
-def fresh_prompts(stage: TeacherStage, kind: str) -> PromptReader:
+def fresh_prompts(stage: StageParts, kind: str) -> PromptReader:
     """Prompts of a kind before any tuning, seeded."""
     torch.manual_seed(stage.seed)
     if kind == "block":
@@ -47,7 +45,7 @@ def fresh_prompts(stage: TeacherStage, kind: str) -> PromptReader:
     ).to(stage.teacher.device)
 
 
-def tuned_prompts(stage: TeacherStage, kind: str, folder: Path) -> PromptReader:
+def tuned_prompts(stage: StageParts, kind: str, folder: Path) -> PromptReader:
     """Prompts of a kind, tuned: read from ``folder`` where they are finished, else tuned to the end and kept there.
 
     A killed run goes on from its last look at dev. Raises PromptError where the folder is of another make.
@@ -90,7 +88,7 @@ def load_prompts(prompts: PromptReader, folder: Path) -> None:
         raise PromptError(f"{folder / WEIGHTS}: not the prompts of this teacher ({reason}); tune them anew") from None
 
 
-def _make(stage: TeacherStage, kind: str) -> dict[str, Any]:
+def _make(stage: StageParts, kind: str) -> dict[str, Any]:
     """What decides how prompts come out."""
     return {
         "kind": kind,
@@ -115,7 +113,7 @@ def _require_same(folder: Path, made: dict[str, Any]) -> None:
             )
 
 
-def _tuning_data(stage: TeacherStage, kind: str) -> TuningData:
+def _tuning_data(stage: StageParts, kind: str) -> TuningData:
     images = stage.data.train
     written = stage.rationales().read(images)
     cache = stage.tokens()
@@ -144,7 +142,7 @@ def _reader(cache: TokenCache, names: Sequence[str]) -> Any:
     return read
 
 
-def _held_out(stage: TeacherStage) -> HeldOut | None:
+def _held_out(stage: StageParts) -> HeldOut | None:
     """Some dev pictures and dev's competing verbs; the test's unseen verbs are neither shown nor named."""
     data, limit = stage.data, stage.config.prompts.dev_pictures
     images = spread(data.dev, limit)
@@ -158,7 +156,7 @@ def _held_out(stage: TeacherStage) -> HeldOut | None:
         pictures = [load_image(image_folder(data.root) / image.file_name) for image in part]
         visual += stage.teacher.visual_tokens(pictures)
         stage.observer.progress(len(visual), len(images))
-    words = embed_vocabulary(vocabulary, stage.encoder).verbs
+    words = embed_vocabulary(vocabulary, stage.encoder).told_verbs
     training = torch.tensor([name in data.vocabulary for name in vocabulary.verb_names])
     centred = torch.nn.functional.normalize(words - words[training].mean(dim=0), dim=-1)
     verbs = [image.situation.verb for image in images]

@@ -1,0 +1,158 @@
+"""The parts of stage 1: everything a frozen teacher leaves on disk before a student is trained.
+
+Below ``work``: ``tokens`` and ``view_tokens`` (visual tokens), ``rationales``, ``views``, ``prompts/KIND`` and the
+readings themselves, ``KIND``. Every part is resumable and made once, whichever kinds of readings ask for it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from ovgsr.config import Config
+from ovgsr.data.swig import image_folder, image_path
+from ovgsr.distillation.rationale_data import RationaleData, write_template_rationales
+from ovgsr.distillation.role_inputs import AnnotatedRoles
+from ovgsr.distillation.view_store import ViewStore, write_views
+from ovgsr.distillation.word_space import WordSpace
+from ovgsr.errors import OvgsrError
+from ovgsr.models.preprocess import decode_image, load_image
+from ovgsr.models.text_encoder import TextEncoder, embed_vocabulary, load_text_encoder
+from ovgsr.teacher.jrg.store import STORE_FILE, RationaleStore
+from ovgsr.teacher.multimodal_llm import MultimodalLLM
+from ovgsr.teacher.tokens.cache import CacheKey, TokenCache
+from ovgsr.teacher.tokens.making import write_tokens
+from ovgsr.tensors import TextEmbeddings
+from ovgsr.training.novelty import NovelPictures
+from ovgsr.training.training_data import TrainingData, read_training_data
+
+
+class StageObserver(Protocol):
+    """Whoever watches the teacher at work; printing is theirs."""
+
+    def stage(self, name: str) -> None:
+        """Another part begins."""
+
+    def progress(self, done: int, total: int) -> None:
+        """So much of the part is done."""
+
+
+class _Watchless:
+    def stage(self, name: str) -> None: ...
+
+    def progress(self, done: int, total: int) -> None: ...
+
+
+class StageParts:
+    """The parts of stage 1 for one data set, one teacher and one seed, made when they are asked for."""
+
+    def __init__(
+        self,
+        config: Config,
+        work: Path,
+        *,
+        teacher: str = "sketch",
+        device: str | None = None,
+        observer: StageObserver | None = None,
+    ) -> None:
+        self.config, self.work, self.name = config, work, teacher
+        self.seed = config.train.seed
+        self._device = device
+        self.observer: StageObserver = observer or _Watchless()
+
+    @cached_property
+    def data(self) -> TrainingData:
+        """The training data; unseen verbs' words are not in its vocabulary."""
+        return read_training_data(self.config.data)
+
+    @cached_property
+    def teacher(self) -> MultimodalLLM:
+        """The frozen multimodal LLM."""
+        return MultimodalLLM.from_pretrained(self.name, device=self._device)
+
+    @cached_property
+    def encoder(self) -> TextEncoder:
+        """The student's text encoder, whose space the readings lie in."""
+        return load_text_encoder(self.config.model.text_encoder)
+
+    @cached_property
+    def text(self) -> TextEmbeddings:
+        """The training vocabulary as embeddings."""
+        return embed_vocabulary(self.data.vocabulary, self.encoder)
+
+    @cached_property
+    def words(self) -> WordSpace:
+        """The teacher's vocabulary in the text encoder's space."""
+        return WordSpace.of(self.teacher.vocabulary, self.encoder)
+
+    @cached_property
+    def roles(self) -> AnnotatedRoles:
+        """What the annotations say of the training pictures' roles."""
+        return AnnotatedRoles(self.data.train, self.data.vocabulary, self.text)
+
+    def tokens(self) -> TokenCache:
+        """The visual tokens of all training pictures."""
+        root = self.data.root
+        named = [(image.file_name, image_path(root, image.file_name)) for image in self.data.train]
+        return self._cached("visual tokens", self.work / "tokens", named)
+
+    def views(self) -> ViewStore:
+        """Composite views of training pictures, half of them chosen by the teacher for showing something new."""
+        self.observer.stage("composite views")
+        novel = NovelPictures(self.teacher, self.words, self.data.vocabulary.verb_names, self.config.views)
+        return write_views(
+            self.work / "views",
+            self.data.train,
+            image_folder(self.data.root),
+            count=self.config.views.count,
+            seed=self.seed,
+            choose=novel,
+            chosen_by=novel.fingerprint,
+            candidates_per_view=self.config.views.candidates,
+            open_image=load_image,
+            progress=self.observer.progress,
+        )
+
+    def view_tokens(self, views: ViewStore) -> TokenCache:
+        """The visual tokens of all views."""
+        named = [(name, views.path(name)) for name in views.names]
+        return self._cached("visual tokens of the views", self.work / "view_tokens", named)
+
+    def rationales(self) -> RationaleStore:
+        """The rationales of the training pictures: those that lie in ``work`` already, else by the template writer."""
+        folder = self.work / "rationales"
+        self.observer.stage("rationales")
+        if (folder / STORE_FILE).is_file():
+            store = RationaleStore.open(folder, split=self.data.split)
+            if store.identity.is_llm:  # an LLM wrote them: what it left out stays left out
+                return store
+        told = RationaleData(self.data.whole, self.data.split, self.data.train)
+        return write_template_rationales(
+            folder, told, seed=self.seed, progress=lambda done, total, *_: self.observer.progress(done, total)
+        )
+
+    def _cached(self, title: str, folder: Path, named: Sequence[tuple[str, Path]]) -> TokenCache:
+        key = CacheKey.of(self.teacher, layer="projector", grid=None, dtype="int8")
+        self.observer.stage(title)
+        failures: list[str] = []
+        write_tokens(
+            folder,
+            key,
+            self.teacher,
+            named,
+            _decode,
+            progress=lambda done, total, _: self.observer.progress(done, total),
+            on_failure=failures.append,
+        )
+        if failures:
+            raise OvgsrError(f"{len(failures)} pictures could not be shown to the teacher; {failures[0]}")
+        return TokenCache.open(folder, expect=key)
+
+
+def _decode(content: bytes, name: str) -> Image.Image:
+    return decode_image(io.BytesIO(content), name)
