@@ -90,6 +90,7 @@ class TextEmbeddings(Movable):
     fingerprint: str  # names the text encoder and the text templates
     verb_classes: Tensor | None = None  # (V,) long, position among a checkpoint's training verbs, -1 = never met
     noun_classes: Tensor | None = None  # (N,) long, the same for answers
+    rare_verbs: Tensor | None = None  # (V,) bool, trained on few pictures
     verb_names: Tensor | None = None  # (V, D), the bare names; absent where nobody embedded them
 
     @property

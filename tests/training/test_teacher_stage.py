@@ -26,7 +26,8 @@ from ovgsr.training import prompt_tuning, reading
 from ovgsr.training.loop import Trainer
 from ovgsr.training.run_dir import RunDir
 from ovgsr.training.stage_one import RECORD, WEIGHTS, _held_out, _tuning_data
-from ovgsr.training.teacher_stage import SignalKind, StageObserver, TeacherStage
+from ovgsr.training.stage_parts import StageObserver, StageParts
+from ovgsr.training.teacher_stage import SignalKind, reader, signals
 from ovgsr.vocabulary import Verb, VerbSplit, Vocabulary
 
 KINDS: tuple[SignalKind, ...] = ("learned", "fixed", "embedding", "tokens")
@@ -100,8 +101,8 @@ def config(root: Path) -> Config:
 
 def _stage(
     config: Config, work: Path, teacher: MultimodalLLM, observer: StageObserver | None = None, name: str = "sketch"
-) -> TeacherStage:
-    stage = TeacherStage(config, work, teacher=name, device="cpu", observer=observer)
+) -> StageParts:
+    stage = StageParts(config, work, teacher=name, device="cpu", observer=observer)
     vars(stage)["teacher"] = teacher  # the same weights again would only cost time
     return stage
 
@@ -114,7 +115,7 @@ def watcher() -> Watcher:
 @pytest.fixture(scope="module")
 def stage(
     config: Config, teacher: MultimodalLLM, watcher: Watcher, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TeacherStage]:
+) -> Iterator[StageParts]:
     """All kinds of signals are there; every text that anybody embedded for them is in ``watcher.embedded``."""
     encode, of = text_encoder.CachedTextEncoder.encode, WordSpace.of
 
@@ -134,7 +135,7 @@ def stage(
         patch.setattr(WordSpace, "of", of_the_teacher)
         made = _stage(config, tmp_path_factory.mktemp("stage") / "work", teacher, watcher)
         for kind in KINDS:
-            made.signals(kind)
+            signals(made, kind)
         yield made
 
 
@@ -155,7 +156,7 @@ def _mentions(text: str, verb: Verb, known: Vocabulary) -> bool:
     return named or any(sentence in text for sentence in _sentences(verb, known))
 
 
-def test_every_kind_has_readings_of_every_training_picture(stage: TeacherStage) -> None:
+def test_every_kind_has_readings_of_every_training_picture(stage: StageParts) -> None:
     names = [image.file_name for image in stage.data.train]
     assert len(names) == 8 * 4 + 8  # four of each training verb, and those that dev has too
     for kind in KINDS[:3]:
@@ -167,24 +168,24 @@ def test_every_kind_has_readings_of_every_training_picture(stage: TeacherStage) 
         assert scenes.std(dim=0).max() > 0.01, "another picture, another reading"
     width = {kind: SignalStore.open(stage.work / kind).info.role_width for kind in KINDS[:3]}
     assert width == {"learned": 384, "fixed": 384, "embedding": stage.teacher.hidden_size}
-    assert TokenCache.open(stage.signals("tokens")).missing(names) == []
+    assert TokenCache.open(signals(stage, "tokens")).missing(names) == []
 
 
-def test_parts_are_made_once_whatever_asks_for_them(stage: TeacherStage, watcher: Watcher) -> None:
+def test_parts_are_made_once_whatever_asks_for_them(stage: StageParts, watcher: Watcher) -> None:
     assert watcher.parts.count("tuning the prompts (learned)") == 1
     assert watcher.parts.count("rationales") == 1
     before = _files(stage.work, "tokens", "view_tokens", "views", "rationales", "prompts")
     times = {path: path.stat().st_mtime_ns for path in stage.work.rglob("*") if path.suffix != ".lock"}
     begun = len(watcher.parts)
     for kind in KINDS:
-        stage.signals(kind)
+        signals(stage, kind)
     assert watcher.parts[begun:] == ["visual tokens"], "finished readings are not looked at again"
     assert _files(stage.work, "tokens", "view_tokens", "views", "rationales", "prompts") == before
     assert {path: path.stat().st_mtime_ns for path in times} == times
 
 
 def test_no_text_of_an_unseen_verb_is_embedded_for_the_teacher(
-    stage: TeacherStage, watcher: Watcher, split: VerbSplit
+    stage: StageParts, watcher: Watcher, split: VerbSplit
 ) -> None:
     """The test's unseen verbs nowhere; dev's own among dev's competing verbs alone."""
     whole, known = stage.data.whole, stage.data.vocabulary
@@ -201,11 +202,13 @@ def test_no_text_of_an_unseen_verb_is_embedded_for_the_teacher(
         said = [verb for verb in hidden if _mentions(text, whole.verb(verb), known)]
         assert not said, f"{part}: {text!r}"
     of_teacher = {text for part, text in watcher.embedded if part == "the teacher's vocabulary"}
-    assert of_teacher == {text.strip() for text, word in zip(stage.teacher.vocabulary, stage.words.words) if word}
+    assert of_teacher == {
+        text.strip() for text, word in zip(stage.teacher.vocabulary, stage.words.words, strict=True) if word
+    }
     assert any(verb in of_teacher for verb in split.unseen), "which is why this one place is left out"
 
 
-def test_no_picture_of_an_unseen_verb_is_used(stage: TeacherStage, split: VerbSplit) -> None:
+def test_no_picture_of_an_unseen_verb_is_used(stage: StageParts, split: VerbSplit) -> None:
     """Besides: pictures of the test's unseen verbs are broken files here."""
     records = json.loads((stage.data.root / "SWiG_jsons" / "train.json").read_text(encoding="utf-8"))
     hidden = {name for name, record in records.items() if record["verb"] in (*split.unseen, *split.dev_unseen)}
@@ -226,9 +229,7 @@ def test_no_picture_of_an_unseen_verb_is_used(stage: TeacherStage, split: VerbSp
     assert not any(name in rationales for name in hidden)
 
 
-def test_what_prompts_are_aligned_with_and_told_knows_training_verbs_only(
-    stage: TeacherStage, split: VerbSplit
-) -> None:
+def test_what_prompts_are_aligned_with_and_told_knows_training_verbs_only(stage: StageParts, split: VerbSplit) -> None:
     data, whole, known = _tuning_data(stage, "learned"), stage.data.whole, stage.data.vocabulary
     for text in data.texts.texts:
         assert not [v for v in (*split.unseen, *split.dev_unseen) if _mentions(text, whole.verb(v), known)], text
@@ -242,24 +243,24 @@ def test_what_prompts_are_aligned_with_and_told_knows_training_verbs_only(
 
 
 def test_the_choice_of_views_knows_training_verbs_only(
-    stage: TeacherStage, split: VerbSplit, monkeypatch: pytest.MonkeyPatch
+    stage: StageParts, split: VerbSplit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ovgsr.training import teacher_stage
+    from ovgsr.training import stage_parts
 
     told: list[tuple[str, ...]] = []
-    real = teacher_stage.NovelPictures
+    real = stage_parts.NovelPictures
 
     def spied(teacher: object, words: object, verbs: Sequence[str], settings: object) -> object:
         told.append(tuple(verbs))
         return real(teacher, words, verbs, settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(teacher_stage, "NovelPictures", spied)
+    monkeypatch.setattr(stage_parts, "NovelPictures", spied)
     stage.views()
     assert told == [split.training]
 
 
 def test_a_training_run_on_the_readings_embeds_no_unseen_test_verb(
-    stage: TeacherStage, watcher: Watcher, root: Path, split: VerbSplit, tmp_path: Path
+    stage: StageParts, watcher: Watcher, root: Path, split: VerbSplit, tmp_path: Path
 ) -> None:
     watcher.part, begun = "building", len(watcher.embedded)
     config = stage_config(
@@ -283,7 +284,7 @@ def test_a_training_run_on_the_readings_embeds_no_unseen_test_verb(
 
 
 def test_killed_in_the_middle_of_every_part_and_resumed(
-    config: Config, teacher: MultimodalLLM, stage: TeacherStage, tmp_path: Path
+    config: Config, teacher: MultimodalLLM, stage: StageParts, tmp_path: Path
 ) -> None:
     """The same prompts, views, rationales and readings, byte for byte; tokens lie in other shards and are the same."""
     killer, kills, work = KillsOnceInEachPart(), [], tmp_path / "work"
@@ -292,7 +293,7 @@ def test_killed_in_the_middle_of_every_part_and_resumed(
             resumed = _stage(config, work, teacher, killer)
             vars(resumed).update({name: vars(stage)[name] for name in ("data", "encoder", "text", "words")})
             try:
-                resumed.signals(kind)
+                signals(resumed, kind)
                 break
             except Killed:
                 kills.append(killer.part)
@@ -342,7 +343,7 @@ class KillsBeforeEachStep(Watcher):
 def test_the_prompts_that_did_best_on_dev_are_kept_wherever_a_run_was_killed(
     config: Config,
     teacher: MultimodalLLM,
-    stage: TeacherStage,
+    stage: StageParts,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     scores: list[float],
@@ -371,7 +372,7 @@ def test_the_prompts_that_did_best_on_dev_are_kept_wherever_a_run_was_killed(
                 (folder / part).symlink_to(stage.work / part)
         this = _stage(config, folder, teacher, observer)
         vars(this).update({name: vars(stage)[name] for name in ("data", "encoder", "text", "words")})
-        this.reader("learned")
+        reader(this, "learned")
         return _files(folder, "prompts")
 
     whole = tune(tmp_path / "whole", Watcher())

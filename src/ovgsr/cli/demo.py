@@ -66,8 +66,8 @@ def show_run(out: Path, data: Path, run: Path, command: str) -> None:
         predicted = predict_annotated(recognizer, annotated, image_folder(data), vocabulary, top_k=1, progress=progress)
         found = list(predicted)
     write_predictions(out / "predictions.jsonl", found)
-    offset = recognizer.checkpoint.calibration.unseen_offset or None
-    results = evaluate_predictions(found, annotated, split, "test", ("official", "coformer"), offset=offset)
+    constants = recognizer.checkpoint.calibration.constants()
+    results = evaluate_predictions(found, annotated, split, "test", ("official", "coformer"), **constants)
     print_report(results)
     _predict_some(recognizer, vocabulary, annotated[:: max(1, len(annotated) // 12)], data, out / "predictions")
     page = run_report(RunDir(run), data, vocabulary, split, results, found, annotated, command=command)

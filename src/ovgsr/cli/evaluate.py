@@ -83,7 +83,8 @@ def print_report(report: EvaluationReport) -> None:
     for name, scores in report.profiles.items():
         console.print(_table(f"{report.fold}, profile {name}, percent", scores))
         if name in report.with_offset:
-            title = f"{report.fold}, profile {name}, unseen verbs +{report.offset:.2f}"
+            rare = f", rare verbs +{report.rare_offset:.2f}" if report.rare_offset else ""
+            title = f"{report.fold}, profile {name}, unseen verbs +{report.offset:.2f}{rare}"
             console.print(_table(title, report.with_offset[name]))
     opened = report.open_vocabulary
     if opened is not None and opened.ausuc is not None:
@@ -140,10 +141,10 @@ def _of_model(
 
     chosen, vocabulary, images = _competing(data, split, fold)
     recognizer = SituationRecognizer.from_pretrained(model, device=device)
-    offset = recognizer.checkpoint.calibration.unseen_offset or None if chosen is not None else None
+    calibration = recognizer.checkpoint.calibration if chosen is not None else None
     with progress_bar("predicting") as progress:
         found = predict_annotated(recognizer, images, image_folder(data), vocabulary, progress=progress)
-        report = _scored(found, images, chosen, fold, profiles, save, offset)
+        report = _scored(found, images, chosen, fold, profiles, save, calibration)
     met = [] if chosen is None else [v for v in chosen.groups(fold)["unseen"] if v in recognizer.vocabulary]
     if not met:
         return report, recognizer.notices
@@ -182,7 +183,7 @@ def _scored(
     fold: str,
     profiles: tuple[str, ...],
     save: Path | None,
-    offset: float | None = None,
+    calibration: Calibration | None = None,
 ) -> EvaluationReport:
     """Scores predictions as they come, writing them to ``save`` on the way."""
     from ovgsr.evaluation.evaluate import evaluate_predictions
@@ -190,7 +191,8 @@ def _scored(
 
     with ExitStack() as stack:
         kept = found if save is None else stack.enter_context(PredictionsWriter(save)).passed_on(found)
-        return evaluate_predictions(kept, images, chosen, fold, profiles, offset=offset)
+        constants = {} if calibration is None else calibration.constants()
+        return evaluate_predictions(kept, images, chosen, fold, profiles, **constants)
 
 
 def _competing(

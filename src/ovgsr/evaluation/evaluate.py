@@ -57,8 +57,9 @@ class EvaluationReport:
     counts: Mapping[str, int]
     """How often each kind of warning occurred."""
     offset: float | None = None
+    rare_offset: float = 0.0
     with_offset: Mapping[str, SituationScores] = field(default_factory=dict)
-    """Results with ``offset`` added to the unseen verbs' log scores, where one was given."""
+    """Results with the constants added to the unseen and to the rare verbs' log scores, where one was given."""
 
     def to_json(self, profile: str | None = None) -> dict[str, Any]:
         """The results file: the named (None: the first) profile's block; all others stand under ``profiles``."""
@@ -77,7 +78,8 @@ class EvaluationReport:
     def _block(self, profile: str) -> dict[str, Any]:
         block = self.profiles[profile].to_json()
         if profile in self.with_offset:
-            block["with_offset"] = {"offset": self.offset, **self.with_offset[profile].to_json()}
+            constants = {"offset": self.offset, "rare_offset": self.rare_offset}
+            block["with_offset"] = {**constants, **self.with_offset[profile].to_json()}
         return block
 
     def table_rows(self) -> list[tuple[str, ...]]:
@@ -113,12 +115,14 @@ def evaluate_predictions(
     nouns: Collection[str] | None = None,
     *,
     offset: float | None = None,
+    rare_offset: float = 0.0,
 ) -> EvaluationReport:
     """Scores predictions, in any order, in one pass over them.
 
     With a ``split``, results are also given for seen, rare and unseen verbs, and annotated pictures whose verb does
     not compete on ``fold`` are left out and counted. ``nouns`` is the noun vocabulary that "oov" refers to.
-    ``offset`` is a calibration constant (``choose_offset``): results with and without it are then both reported.
+    ``offset`` and ``rare_offset`` are calibration constants for unseen and rare verbs (``choose_offset``, or a
+    student's own): results with and without them are then both reported.
 
     Raises EvaluationError for annotations that cannot be scored and for an unknown profile or fold.
     """
@@ -142,7 +146,9 @@ def evaluate_predictions(
     if record is not None and offset is not None:
         for name in record.incomplete:
             findings.add("partial_ranking", name)
-        shifted = evaluate_columns(gold, _with_ranks(gold, predicted, record.ranks(offset)), groups, profiles)
+        shifted = evaluate_columns(
+            gold, _with_ranks(gold, predicted, record.ranks(offset, rare_offset)), groups, profiles
+        )
     return EvaluationReport(
         profiles=evaluate_columns(gold, predicted, groups, profiles),
         fold=fold,
@@ -155,6 +161,7 @@ def evaluate_predictions(
         ),
         counts=dict(findings.counts),
         offset=offset,
+        rare_offset=rare_offset,
         with_offset=shifted,
     )
 

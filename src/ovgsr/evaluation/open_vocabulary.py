@@ -71,6 +71,8 @@ class _Sides:
     known: Ranking
     unseen: Ranking
     complete: bool
+    rare: Ranking = ()
+    """The best rare verbs, which are among ``known`` where they are good enough."""
 
 
 class RankingRecord:
@@ -80,6 +82,7 @@ class RankingRecord:
         """``gold_verbs``: picture -> annotated verb. ``keep``: best verbs noted a side (5 to re-rank the top five)."""
         self.gold_verbs = gold_verbs
         self.seen = frozenset(split.seen)
+        self.rare = frozenset(split.rare)
         self.unseen = frozenset(split.groups(fold)["unseen"])
         self.candidates = frozenset(split.candidates(fold))
         self.keep = keep
@@ -98,8 +101,9 @@ class RankingRecord:
         # Rankings may hold hundreds of verbs: look no further than the best of either side, and compare names in C.
         unseen = islice((entry for entry in ranking if entry[0] in self.unseen), self.keep)
         known = islice((entry for entry in ranking if entry[0] not in self.unseen), self.keep)
+        rare = islice((entry for entry in ranking if entry[0] in self.rare), self.keep if self.keep > 1 else 0)
         complete = len(ranking) >= len(self.candidates) and self.candidates <= dict(ranking).keys()
-        self._sides[name] = _Sides(tuple(known), tuple(unseen), complete)
+        self._sides[name] = _Sides(tuple(known), tuple(unseen), complete, tuple(rare))
         self._probabilities = self._probabilities and are_probabilities(ranking)
 
     @property
@@ -107,16 +111,16 @@ class RankingRecord:
         """The pictures whose ranking lacks a competing verb."""
         return [name for name, sides in self._sides.items() if not sides.complete]
 
-    def ranks(self, offset: float) -> dict[str, int]:
-        """Each picture's rank of its annotated verb when ``offset`` is added to the unseen verbs' log scores.
+    def ranks(self, offset: float, rare_offset: float = 0.0) -> dict[str, int]:
+        """Each picture's rank of its annotated verb when constants are added to unseen and to rare verbs' log scores.
 
         Ranks are right up to ``keep`` and 5 beyond.
         """
         found = {}
+        constants = dict.fromkeys(self.unseen, offset) | dict.fromkeys(self.rare, rare_offset)
         for name, sides in self._sides.items():
-            order = [
-                verb for verb, _ in _shifted((*sides.known, *sides.unseen), offset, self.unseen, self._probabilities)
-            ]
+            best = tuple(dict.fromkeys((*sides.known, *sides.rare, *sides.unseen)))
+            order = [verb for verb, _ in _shifted(best, constants, self.unseen, self._probabilities)]
             verb = self.gold_verbs[name]
             found[name] = order.index(verb) if verb in order[: self.keep] else BEYOND_FIVE
         return found
@@ -238,12 +242,14 @@ def are_probabilities(ranking: Ranking) -> bool:
     return not ranking or (ranking[0][1] <= 1.0 and ranking[-1][1] >= 0.0)
 
 
-def _shifted(ranking: Ranking, offset: float, unseen: Collection[str], probabilities: bool) -> list[tuple[str, float]]:
-    """Log scores after the constant, best first; at equal scores a known verb stays ahead of an unseen one."""
+def _shifted(
+    ranking: Ranking, constants: Mapping[str, float], unseen: Collection[str], probabilities: bool
+) -> list[tuple[str, float]]:
+    """Log scores after the constants, best first; at equal scores a known verb stays ahead of an unseen one."""
     scored = []
     for verb, score in ranking:
         logarithm = math.log(max(score, SMALLEST_PROBABILITY)) if probabilities else score
-        scored.append((verb, logarithm + offset if verb in unseen else logarithm))
+        scored.append((verb, logarithm + constants.get(verb, 0.0)))
     return sorted(scored, key=lambda entry: (-entry[1], entry[0] in unseen))
 
 
@@ -263,7 +269,7 @@ def apply_offset(
 
 
 def _reranked(ranking: Ranking, offset: float, unseen: frozenset[str], probabilities: bool) -> Ranking:
-    shifted = _shifted(ranking, offset, unseen, probabilities)
+    shifted = _shifted(ranking, dict.fromkeys(unseen, offset), unseen, probabilities)
     if not probabilities or not shifted:
         return tuple(shifted)
     top = shifted[0][1]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,16 @@ class Calibration:
 
     unseen_offset: float = 0.0
     """Added to the log score of every verb that was not in training (calibrated stacking, Chao et al. 2016)."""
+    rare_offset: float = 0.0
+    """The same for the rare verbs of the training split."""
     recognition_weight: float = 1.0
     """The recognizer's share among training verbs where a second readout was taught; 1 leaves that readout out."""
+
+    def constants(self) -> dict[str, float]:
+        """The constants as arguments of an evaluation, which reports with and without them; empty where all are 0."""
+        if not self.unseen_offset and not self.rare_offset:
+            return {}
+        return {"offset": self.unseen_offset, "rare_offset": self.rare_offset}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ class StudentCheckpoint(ModelHubMixin):
     """A student with all it takes to use it.
 
     ``vocabulary`` is the training vocabulary: the default offer of a call, and the record of which words the weights
-    have met.
+    have met; ``rare_verbs`` are those of them with few training pictures.
     """
 
     def __init__(
@@ -78,6 +86,7 @@ class StudentCheckpoint(ModelHubMixin):
         text_width: int,
         calibration: Calibration | None = None,
         provenance: Provenance | None = None,
+        rare_verbs: Sequence[str] = (),
     ) -> None:
         self.model = model
         self.settings = settings
@@ -87,6 +96,7 @@ class StudentCheckpoint(ModelHubMixin):
         self.text_width = text_width
         self.calibration = calibration or Calibration()
         self.provenance = provenance or Provenance()
+        self.rare_verbs = tuple(rare_verbs)
 
     def bind(self, text: TextEmbeddings, vocabulary: Vocabulary) -> TextEmbeddings:
         """``text``, the embeddings of ``vocabulary``, with the training class of each word beside it.
@@ -104,6 +114,7 @@ class StudentCheckpoint(ModelHubMixin):
             text,
             verb_classes=torch.tensor([verbs.get(name, -1) for name in vocabulary.verb_names]),
             noun_classes=torch.tensor([nouns.get(noun.key, -1) for noun in vocabulary.answers]),
+            rare_verbs=torch.tensor([name in self.rare_verbs for name in vocabulary.verb_names], dtype=torch.bool),
         )
 
     def _save_pretrained(self, save_directory: Path) -> None:
@@ -116,6 +127,7 @@ class StudentCheckpoint(ModelHubMixin):
             "text": {"fingerprint": self.text_fingerprint, "width": self.text_width},
             "preprocess": self.preprocess.to_dict(),
             "calibration": asdict(self.calibration),
+            "rare_verbs": list(self.rare_verbs),
             "provenance": {
                 "dataset": self.provenance.dataset,
                 "notice": self.provenance.notice,
@@ -226,6 +238,7 @@ def open_checkpoint(config_file: Path, vocabulary_file: Path, weights_file: Path
             text_width=text_width,
             calibration=Calibration(**{name: float(value) for name, value in config["calibration"].items()}),
             provenance=Provenance(**config["provenance"]),
+            rare_verbs=config.get("rare_verbs", ()),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = _reason(error)

@@ -23,7 +23,7 @@ class ScoreSplit:
 
     recognition: Tensor  # (B, V)
     distilled: Tensor | None  # (B, V), absent where the student has no taught second readout
-    offset: Tensor  # (V,), the constant of verbs that were not in training, 0 for the others
+    offset: Tensor  # (V,), the constants of verbs that were not in training and of rare ones, 0 for the others
     fused: Tensor  # (B, V)
 
 
@@ -33,13 +33,15 @@ def split_scores(scores: VerbScores, text: TextEmbeddings, calibration: Calibrat
     The distilled readout, which met training verbs and others alike, says how likely it is that the verb is one of
     training; among those the two readouts are mixed log-linearly, ``recognition_weight`` to the recognizer; the others
     are the distilled readout's alone. The offset is added to the verbs that were not in training: calibrated stacking
-    (Chao et al. 2016), against the bias of a recognizer towards the verbs it was trained on.
+    (Chao et al. 2016), against the bias of a recognizer towards the verbs it was trained on; rare ones have their own.
     """
     recognition = scores.recognition.float().clamp(min=_IMPOSSIBLE).log_softmax(dim=-1)
     known = torch.ones(recognition.shape[-1], dtype=torch.bool, device=recognition.device)
     if text.verb_classes is not None:
         known = text.verb_classes >= 0
     offset = calibration.unseen_offset * (~known).to(recognition.dtype)
+    if text.rare_verbs is not None:
+        offset = offset + calibration.rare_offset * text.rare_verbs.to(recognition.dtype)
     weight = calibration.recognition_weight
     if scores.distilled is None or weight >= 1:
         return ScoreSplit(recognition, None, offset, (recognition + offset).log_softmax(dim=-1))

@@ -142,7 +142,7 @@ class SituationRecognizer:
         encoded = self.model.encode(pixels.to(self.device))
         calibration = self.checkpoint.calibration
         if not calibrated:
-            calibration = replace(calibration, unseen_offset=0.0)
+            calibration = replace(calibration, unseen_offset=0.0, rare_offset=0.0)
         log_probabilities = verb_log_probabilities(self.model.predict_verb(encoded, text), text, calibration)
         rankings = rank_verbs(log_probabilities, complete)
         chosen = _verbs_to_fill(log_probabilities, min(top_k, len(complete.verbs)), frames_of, complete)

@@ -183,7 +183,7 @@ def _score_student(ablation: Ablation, cell: Cell, config: Config, progress: Pro
         batch_size=size,
         progress=lambda done, total: progress("predicting", done, total),
     )
-    results = _scored(cell, found, fold, checkpoint.calibration.unseen_offset)
+    results = _scored(cell, found, fold, checkpoint.calibration)
     chosen = fold.images[:: max(1, math.ceil(len(fold.images) / SAMPLES))]
     best = predict_annotated(recognizer, chosen, folder, fold.vocabulary, batch_size=size, top_k=1, calibrated=True)
     write_predictions(cell.samples, map(_best_alone, best))
@@ -211,7 +211,7 @@ def _score_teacher(ablation: Ablation, cell: Cell, progress: Progress) -> dict[s
         batch_size=settings.batch_pictures,
         progress=lambda done, total: progress("prompting", done, total),
     )
-    return _scored(cell, found, fold, 0.0) | {"notices": list(recognizer.notices)}
+    return _scored(cell, found, fold, Calibration()) | {"notices": list(recognizer.notices)}
 
 
 def _best_alone(prediction: ImagePrediction) -> ImagePrediction:
@@ -219,13 +219,13 @@ def _best_alone(prediction: ImagePrediction) -> ImagePrediction:
     return replace(prediction, ranking=prediction.ranking[:5], situations={best: prediction.situations[best]})
 
 
-def _scored(cell: Cell, found: Iterable[ImagePrediction], fold: ScoredFold, offset: float) -> dict[str, Any]:
+def _scored(cell: Cell, found: Iterable[ImagePrediction], fold: ScoredFold, calibration: Calibration) -> dict[str, Any]:
     """The results file of the predictions, whose pictures' scores are written on the way."""
     notes = PictureNotes(fold)
     report = evaluate_predictions(
-        notes.watch(found), fold.images, fold.split, fold.name, DEFAULT_PROFILES, offset=offset or None
+        notes.watch(found), fold.images, fold.split, fold.name, DEFAULT_PROFILES, **calibration.constants()
     )
-    write_records(cell.pictures, notes.records(offset))
+    write_records(cell.pictures, notes.records(calibration.unseen_offset, calibration.rare_offset))
     return report.to_json() | {"row": cell.row.name, "seed": cell.seed}
 
 
@@ -252,13 +252,13 @@ class PictureNotes:
             self._kept.append(replace(prediction, ranking=ranking[:5]))  # a whole ranking holds hundreds of verbs
             yield prediction
 
-    def records(self, offset: float) -> PictureRecords:
+    def records(self, offset: float = 0.0, rare_offset: float = 0.0) -> PictureRecords:
         """What was noted, picture by picture in the fold's order; pictures without a prediction score 0."""
         gold = encode_annotations(self.fold.images)
         predicted = encode_predictions(self._kept, gold)
         scores = score_images(gold, predicted, profile_named(DEFAULT_PROFILES[0]))
         roles = gold.role_mask.sum(dim=1)
-        shifted, groups = self._record.ranks(offset), self.fold.group_of
+        shifted, groups = self._record.ranks(offset, rare_offset), self.fold.group_of
         return PictureRecords(
             names=gold.file_names,
             groups=tuple(groups[self.gold_verbs[name]] for name in gold.file_names),

@@ -124,6 +124,7 @@ def _fresh_checkpoint(config: Config, data: TrainingData, text: TextEmbeddings) 
         text_fingerprint=text.fingerprint,
         text_width=text_width,
         calibration=Calibration(recognition_weight=RECOGNITION_WEIGHT if config.distill.teaches_readout else 1.0),
+        rare_verbs=data.split.rare,
         provenance=Provenance(
             dataset=data.split.name,
             notice=DRAWN_NOTICE if drawn else "",

@@ -24,6 +24,7 @@ from ovgsr.training.validate import predict_dev
 RECOGNITION_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9)
 DISTILLED_SCALES = (7.0, 10.0, 15.0, 20.0, 30.0)
 OFFSETS = tuple(step / 4 for step in range(-16, 65))
+RARE_OFFSETS = tuple(step / 4 for step in range(17))
 
 
 @dataclass(frozen=True)
@@ -95,23 +96,38 @@ def choose(dev: DevScores, *, taught: bool) -> tuple[Calibration, float]:
     for calibration, scale in _candidates(dev, taught):
         scores = _rescaled(dev.scores, scale / dev.scale)
         plain = split_scores(scores, dev.text, calibration).fused
-        offset, value = best_offset(plain, dev)
+        offset, rare_offset, value = best_offsets(plain, dev)
         if value > best:
-            best, found, scale_found = value, replace(calibration, unseen_offset=offset), scale
+            best, scale_found = value, scale
+            found = replace(calibration, unseen_offset=offset, rare_offset=rare_offset)
     return found, scale_found
 
 
-def best_offset(log_probabilities: Tensor, dev: DevScores) -> tuple[float, float]:
-    """The constant of the grid with the largest harmonic mean over the groups (percent), and that mean."""
+def best_offsets(log_probabilities: Tensor, dev: DevScores) -> tuple[float, float, float]:
+    """The constants for unseen and rare verbs with the largest harmonic mean over the groups (percent), and that mean.
+
+    The smallest constants are kept among equals.
+    """
     assert dev.text.verb_classes is not None
     unseen = dev.text.verb_classes < 0
-    found, best = 0.0, -1.0
-    for offset in sorted(OFFSETS, key=lambda value: (abs(value), value)):
-        right = (log_probabilities + offset * unseen).argmax(dim=-1) == dev.verb_index
-        value = harmonic_mean([100 * float(right[mask].float().mean()) for mask in dev.groups.values()])
-        if value > best:
-            found, best = offset, value
-    return found, best
+    rare = torch.zeros_like(unseen) if dev.text.rare_verbs is None else dev.text.rare_verbs
+    # A picture's best verb of each kind decides; which of the three is taken depends on the constants alone.
+    kinds = [mask for mask in (~unseen & ~rare, rare, unseen) if bool(mask.any())]
+    best = [log_probabilities.masked_fill(~mask, -math.inf).max(dim=-1) for mask in kinds]
+    values = torch.stack([one.values for one in best], dim=1)
+    right = torch.stack([one.indices == dev.verb_index for one in best], dim=1)
+    found = (0.0, 0.0, -1.0)
+    for offset in sorted(OFFSETS, key=abs):
+        for rare_offset in RARE_OFFSETS if bool(rare.any()) else (0.0,):
+            constants = torch.tensor(
+                [offset if mask is unseen else rare_offset if mask is rare else 0.0 for mask in kinds]
+            )
+            taken = (values + constants).argmax(dim=1, keepdim=True)
+            hit = right.gather(1, taken)[:, 0]
+            mean = harmonic_mean([100 * float(hit[mask].float().mean()) for mask in dev.groups.values()])
+            if mean > found[2] + 1e-9:
+                found = (offset, rare_offset, mean)
+    return found
 
 
 def harmonic_mean(values: list[float]) -> float:
