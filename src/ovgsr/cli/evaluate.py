@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ovgsr.evaluation.evaluate import EvaluationReport
     from ovgsr.evaluation.scores import SituationScores
+    from ovgsr.models.checkpoint import Calibration
     from ovgsr.situation import AnnotatedImage, ImagePrediction
     from ovgsr.vocabulary import VerbSplit, Vocabulary
 

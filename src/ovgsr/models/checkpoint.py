@@ -52,7 +52,7 @@ class Calibration:
     recognition_weight: float = 1.0
     """The recognizer's share among training verbs where a second readout was taught; 1 leaves that readout out."""
 
-    def constants(self) -> dict[str, float]:
+    def constants(self) -> dict[str, Any]:
         """The constants as arguments of an evaluation, which reports with and without them; empty where all are 0."""
         if not self.unseen_offset and not self.rare_offset:
             return {}

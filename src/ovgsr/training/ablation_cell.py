@@ -29,6 +29,7 @@ from ovgsr.evaluation.open_vocabulary import SMALLEST_PROBABILITY, RankingRecord
 from ovgsr.evaluation.predictions import write_predictions
 from ovgsr.evaluation.swig import profile_named, score_images
 from ovgsr.files import write_text_atomically
+from ovgsr.models.checkpoint import Calibration
 from ovgsr.recognizers.annotated import predict_annotated
 from ovgsr.recognizers.annotated_pictures import predict_annotated_pictures
 from ovgsr.recognizers.student import SituationRecognizer
@@ -197,8 +198,8 @@ def _score_student(ablation: Ablation, cell: Cell, config: Config, progress: Pro
 
 
 def _score_teacher(ablation: Ablation, cell: Cell, progress: Progress) -> dict[str, Any]:
-    from ovgsr.recognizers.prompted import PromptedRecognizer
-    from ovgsr.recognizers.prompted_settings import PromptSettings
+from ovgsr.recognizers.prompted import PromptedRecognizer
+from ovgsr.recognizers.prompted_settings import PromptSettings
 
     fold = read_fold(ablation.data, load_config(None, ablation.common).data.split, ablation.plan.fold)
     settings = PromptSettings(role_readout=cell.row.teacher_roles)
