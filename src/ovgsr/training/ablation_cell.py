@@ -198,8 +198,8 @@ def _score_student(ablation: Ablation, cell: Cell, config: Config, progress: Pro
 
 
 def _score_teacher(ablation: Ablation, cell: Cell, progress: Progress) -> dict[str, Any]:
-from ovgsr.recognizers.prompted import PromptedRecognizer
-from ovgsr.recognizers.prompted_settings import PromptSettings
+    from ovgsr.recognizers.prompted import PromptedRecognizer
+    from ovgsr.recognizers.prompted_settings import PromptSettings
 
     fold = read_fold(ablation.data, load_config(None, ablation.common).data.split, ablation.plan.fold)
     settings = PromptSettings(role_readout=cell.row.teacher_roles)
