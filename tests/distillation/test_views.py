@@ -123,13 +123,14 @@ def test_what_plans_take() -> None:
             assert cut.picture != plan.base
             assert cut.picture != 2
             assert cut.role == "agent" if plan.kind == "agent" else cut.role in item_roles(MIXED[cut.picture])
-        assert plan.kind != "replace" or item_roles(MIXED[plan.base])
+        assert plan.over is None or plan.over in item_roles(MIXED[plan.base])
+        assert (plan.over is not None) or plan.kind != "replace"
     shares = Counter(plan.kind for plan in plans)
-    assert shares["agent"] / 2000 == pytest.approx(0.25, abs=0.04)
-    assert shares["two"] / 2000 == pytest.approx(0.25, abs=0.04)
+    assert shares["agent"] / 2000 == pytest.approx(0.15, abs=0.04)
+    assert shares["two"] / 2000 == pytest.approx(0.15, abs=0.04)
     # A third of the bases, picture 1, has nothing to replace.
-    assert shares["replace"] / 2000 == pytest.approx(0.25 * 2 / 3, abs=0.04)
-    assert shares["near"] / 2000 == pytest.approx(0.25 * 4 / 3, abs=0.04)
+    assert shares["replace"] / 2000 == pytest.approx(0.5 * 2 / 3, abs=0.04)
+    assert shares["near"] / 2000 == pytest.approx(0.2 + 0.5 / 3, abs=0.04)
     related = [plan for plan in plans if plan.kind == "two" and plan.cuts[0].picture == plan.cuts[1].picture]
     assert any(plan.cuts[0].role != plan.cuts[1].role for plan in related)
 
@@ -181,7 +182,7 @@ def test_a_replacement_covers_its_target_and_little_else(seed: int) -> None:
     base = annotated({"agent": (2, 2, 12, 12), "item": (50, 30, 80, 60)})
     source = annotated({"agent": (1, 1, 9, 9), "tool": (40, 40, 60, 60)})
     colours = one_colour(((100, 80), BLUE), ((100, 80), RED))
-    view = compose(ViewPlan(0, "replace", (Cut(1, "tool"),), seed), [base, source], colours)
+    view = compose(ViewPlan(0, "replace", (Cut(1, "tool"),), seed, "item"), [base, source], colours)
     mask = changed(view, colours(0))
     half = 1.725 * 20 * 1.24 / 2
     left, top, right, bottom = extent(mask)
@@ -307,7 +308,7 @@ def test_boxes_are_scaled_to_pictures_of_another_size() -> None:
     small = Image.new("RGB", (50, 40), BLUE)
     small.paste(RED, (17, 17, 33, 33))  # the tool with its margin
     view = compose(
-        ViewPlan(0, "replace", (Cut(1, "tool"),), 0),
+        ViewPlan(0, "replace", (Cut(1, "tool"),), 0, "item"),
         [base, source],
         lambda i: small if i else Image.new("RGB", (200, 160), BLUE),
     )
@@ -340,7 +341,7 @@ def test_any_mode_and_the_size_of_a_photograph(mode: str) -> None:
         (ViewPlan(0, "near", (Cut(-1, "tool"),), 0), "there is no picture -1 among 4"),
         (ViewPlan(0, "near", (Cut(1, "tool"),), 0), "1.jpg has no box for the role 'tool'"),
         (ViewPlan(2, "near", (Cut(0, "tool"),), 0), "2.jpg has no box"),
-        (ViewPlan(1, "replace", (Cut(0, "tool"),), 0), "1.jpg has no filler to replace"),
+        (ViewPlan(1, "replace", (Cut(0, "tool"),), 0, "item"), "1.jpg has no filler of 'item' to replace"),
     ],
 )
 def test_a_plan_of_other_pictures_is_refused(plan: ViewPlan, sentence: str) -> None:

@@ -117,7 +117,7 @@ class InteractivePrompts(PromptReader):
             raise PromptError("no picture to read")
         scene, instance = self.soft_tokens(len(visual), roles)
         found = self._read_scene(teacher, visual, scene)
-        if instance is None or roles is None:
+        if instance is None or roles is None or not bool(roles.mask.any()):
             return Readings(found)
         return Readings(found, self._read_roles(teacher, visual, instance, roles))
 

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ovgsr.distillation.view_sources import ViewSources
 from ovgsr.errors import OvgsrError
 from ovgsr.situation import AnnotatedImage, BoxXyxy
 
 ViewKind = Literal["replace", "near", "agent", "two"]
-KIND_SHARES: dict[ViewKind, float] = {"replace": 0.25, "near": 0.25, "agent": 0.25, "two": 0.25}
+KIND_SHARES: dict[ViewKind, float] = {"replace": 0.5, "near": 0.2, "agent": 0.15, "two": 0.15}
 """How often each kind is planned. A base without a filler to replace gets its cut near the agent instead."""
 
 _AGENT, _PLACE = "agent", "place"
@@ -55,14 +56,16 @@ class Cut(NamedTuple):
 class ViewPlan:
     """How one view is made: ``cuts`` go into the picture at position ``base``.
 
-    ``replace``: over a filler of the base. ``near``: at the base's agent. ``agent``: an agent, with what its box
-    holds, over the base's agent. ``two``: two cuts near the agent. ``seed`` settles place, size and mirroring.
+    ``replace``: over the filler of the base's role ``over``. ``near``: at the base's agent. ``agent``: an agent, with
+    what its box holds, over the base's agent. ``two``: a cut over ``over``, where there is such a role, and one near
+    the agent. ``seed`` settles place, size and mirroring.
     """
 
     base: int
     kind: ViewKind
     cuts: tuple[Cut, ...]
     seed: int
+    over: str | None = None
 
 
 def usable_boxes(image: AnnotatedImage) -> dict[str, BoxXyxy]:
@@ -101,20 +104,6 @@ def item_roles(image: AnnotatedImage) -> tuple[str, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Sources:
-    """Per picture what can be cut out of it; and the pictures that have it, grouped by verb and by what fills it.
-
-    Verbs, and fillers, take turns whatever their number of pictures: what is seldom seen in training is what makes new
-    combinations (measured: docs/mipd.md).
-    """
-
-    agents: tuple[str | None, ...]
-    items: tuple[tuple[str, ...], ...]
-    with_agent: tuple[tuple[int, ...], ...]  # a verb: pictures, sorted
-    with_items: tuple[tuple[tuple[int, str], ...], ...]  # a filler: pictures and roles, sorted
-
-
 def plan_views(images: Sequence[AnnotatedImage], count: int, seed: int, start: int = 0) -> Iterator[ViewPlan]:
     """The plans number ``start`` to ``start + count - 1`` of a seed; any stretch of them can be made on its own.
 
@@ -125,50 +114,45 @@ def plan_views(images: Sequence[AnnotatedImage], count: int, seed: int, start: i
             raise ViewError(f"the field {field!r} of the views must not be negative, not {value}")
     agents = tuple(agent_role(image) for image in images)
     items = tuple(item_roles(image) for image in images)
-    by_verb: dict[str, list[int]] = {}
-    by_filler: dict[str, list[tuple[int, str]]] = {}
-    for index, image in enumerate(images):
-        if agents[index] is not None:
-            by_verb.setdefault(image.situation.verb, []).append(index)
-        for role in items[index]:
-            by_filler.setdefault(image.situation.nouns[role].noun, []).append((index, role))
-    sources = _Sources(
-        agents,
-        items,
-        tuple(tuple(by_verb[verb]) for verb in sorted(by_verb)),
-        tuple(tuple(by_filler[noun]) for noun in sorted(by_filler)),
-    )
+    sources = ViewSources.of(images, items, agents)
     if not sources.with_agent:
         raise ViewError(
             f"none of the {len(images)} pictures has a box that could be cut out; views need a data set with boxes"
         )
-    return (_plan(sources, seed, index) for index in range(start, start + count))
+    return (_plan(images, sources, agents, items, seed, index) for index in range(start, start + count))
 
 
-def _plan(sources: _Sources, seed: int, index: int) -> ViewPlan:
+def _plan(
+    images: Sequence[AnnotatedImage],
+    sources: ViewSources,
+    agents: Sequence[str | None],
+    items: Sequence[Sequence[str]],
+    seed: int,
+    index: int,
+) -> ViewPlan:
     generator = np.random.Generator(np.random.PCG64([seed, index]))
     kind = get_args(ViewKind)[int(generator.choice(len(KIND_SHARES), p=list(KIND_SHARES.values())))]
-    base = _one(_one(sources.with_agent, generator), generator)
-    if kind != "agent" and not sources.with_items:
+    base = sources.verb_picture(generator)
+    over = None
+    if kind != "agent" and not sources.fillers:
         kind = "agent"
     if kind == "agent":
-        source = _elsewhere(lambda: _one(_one(sources.with_agent, generator), generator), base)
-        cuts: tuple[Cut, ...] = (Cut(source, str(sources.agents[source])),)
+        source = _elsewhere(lambda: sources.verb_picture(generator), base)
+        cuts: tuple[Cut, ...] = (Cut(source, str(agents[source])),)
     else:
-        first = _elsewhere(lambda: Cut(*_one(_one(sources.with_items, generator), generator)), base)
-        others = [role for role in sources.items[first.picture] if role != first.role]
+        first = _elsewhere(lambda: Cut(*sources.filler(generator)), base)
+        others = [role for role in items[first.picture] if role != first.role]
         cuts = (first,)
         if kind == "two" and others and generator.random() < 0.5:
-            cuts = (first, Cut(first.picture, _one(others, generator)))  # what belongs together, in another scene
+            # What belongs together, in another scene.
+            cuts = (first, Cut(first.picture, others[int(generator.integers(len(others)))]))
         elif kind == "two":
-            cuts = (first, _elsewhere(lambda: Cut(*_one(_one(sources.with_items, generator), generator)), base))
-        elif kind == "replace" and not sources.items[base]:
+            cuts = (first, _elsewhere(lambda: Cut(*sources.filler(generator)), base))
+        if kind in ("replace", "two") and items[base]:
+            over = sources.role_to_cover(images[base].situation.verb, items[base], generator)
+        elif kind == "replace":
             kind = "near"
-    return ViewPlan(base, kind, cuts, int(generator.integers(2**32)))
-
-
-def _one(choices: Sequence[_Choice], generator: np.random.Generator) -> _Choice:
-    return choices[int(generator.integers(len(choices)))]
+    return ViewPlan(base, kind, cuts, int(generator.integers(2**32)), over)
 
 
 def _elsewhere(draw: Callable[[], _Choice], base: int) -> _Choice:
@@ -196,21 +180,21 @@ def compose(
     agent = agent_role(base)
     if agent is None:
         raise _other_pictures(plan, f"{base.file_name} has no box")
-    items = item_roles(base)
-    if plan.kind == "replace" and not items:
-        raise _other_pictures(plan, f"{base.file_name} has no filler to replace")
-    for cut in plan.cuts:
+    if plan.over is not None and plan.over not in item_roles(base):
+        raise _other_pictures(plan, f"{base.file_name} has no filler of {plan.over!r} to replace")
+    for number, cut in enumerate(plan.cuts):
         source = images[cut.picture]
         picture = open_picture(cut.picture).convert("RGB")
         box_xyxy = _scaled(source, *picture.size)[cut.role]
         mirrored = generator.random() < 0.5
-        if plan.kind in ("near", "two"):
+        covered = agent if plan.kind == "agent" else plan.over if number == 0 else None
+        if covered is None:
             scale = _beside_scale(source, cut, picture, boxes[agent], canvas.shape) * generator.uniform(0.85, 1.15)
             scale = _bounded(scale, box_xyxy, canvas.shape)
             size = (scale * (box_xyxy[2] - box_xyxy[0]), scale * (box_xyxy[3] - box_xyxy[1]))
             centre = _inside(_beside(boxes[agent], size, generator), size, canvas.shape)
         else:
-            target = boxes[agent if plan.kind == "agent" else items[int(generator.integers(len(items)))]]
+            target = boxes[covered]
             scale = _covering(box_xyxy, target) * generator.uniform(1.0, 1.15)
             centre = ((target[0] + target[2]) / 2, (target[1] + target[3]) / 2)
         _paste(canvas, picture, box_xyxy, scale=scale, centre=centre, mirrored=mirrored)

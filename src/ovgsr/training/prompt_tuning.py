@@ -78,7 +78,7 @@ class PromptTuning:
 
     def run(self, watch: Watch | None = None) -> TuningState:
         """Tunes to the last step. ``watch`` hears every step with its losses, and dev's scores where there are any."""
-        if self.state.step == 0:
+        if not self.state.history:
             self._check(watch)
         while self.state.step < self.settings.steps:
             numbers = self._step()
@@ -156,12 +156,12 @@ class PromptTuning:
             return
         scores = zero_shot(self.prompts, self.teacher, self.data.held_out)
         self.state.history.append({"step": float(self.state.step), **scores})
-        if watch is not None:
-            watch(self.state.step, scores)
         # Not worse is better: what was tuned longer knows more of what dev does not ask.
         if scores["harmonic_mean"] >= self.state.best_score - 1e-9 or not self.state.best:
             self.state.best_score = max(scores["harmonic_mean"], self.state.best_score)
             self.state.best = {name: value.detach().clone() for name, value in self.prompts.state_dict().items()}
+        if watch is not None:  # last: who keeps the state on disk must keep this look's best
+            watch(self.state.step, scores)
 
 
 @torch.no_grad()
