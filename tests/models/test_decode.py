@@ -49,7 +49,7 @@ def test_two_readouts_by_hand() -> None:
     assert split.offset.tolist() == [0, 0, 0]
     torch.testing.assert_close(split.fused.exp(), torch.tensor([[0.375, 0.125, 0.5]]))
     # A constant of log 3 makes odds of 1 to 1 into 3 to 1: 1/4 is left to the training verbs.
-    lifted = split_scores(VerbScores(recognition, distilled), known, Calibration(math.log(3), 0.5))
+    lifted = split_scores(VerbScores(recognition, distilled), known, Calibration(math.log(3), recognition_weight=0.5))
     torch.testing.assert_close(lifted.offset, torch.tensor([0.0, 0.0, math.log(3)]))
     torch.testing.assert_close(lifted.fused.exp(), torch.tensor([[0.1875, 0.0625, 0.75]]))
 

@@ -107,7 +107,7 @@ def make(root: Path, signals: Path, views: ViewStore) -> Make:
         plain: dict[str, dict[str, Any]] = {
             "model": {"distilled_readout": True, "dropout": 0.1},
             "distill": {"signals": str(signals), "view_store": str(views.folder), "views": 0.5},
-            "optim": {"learning_rate": 5e-3, "ema": 0.9},
+            "optim": {"learning_rate": 1.5e-2, "ema": 0.9},
             "train": {"batch_size": 8, "checkpoint_every": 4},
         }
         for name, fields in sections.items():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ovgsr.training.ablation import Ablation, Cell, Execute
 
@@ -71,28 +71,38 @@ def _numbers(seeds: str | None) -> list[int] | None:
 
 def _run(ablation: Ablation, cells: Sequence[Cell], jobs: int, command: str, arguments: Sequence[str]) -> None:
     """Fills the table, printing one line that moves, and ends with exit code 1 where a cell failed."""
-    from ovgsr.cli.ablation_bar import AblationBar, CellProcesses
     from ovgsr.cli.progress import console
-    from ovgsr.training.ablation import run_cells
-    from ovgsr.training.ablation_cell import run_cell
     from ovgsr.training.ablation_report import paths, write_tables
 
     def write() -> None:
         write_tables(ablation, cells, command=command)
 
     write()  # a damaged cell is told before hours of work
-    with AblationBar(cells, jobs, write) as bar:
-        if jobs == 1:
-            failed = run_cells(cells, lambda cell, progress: run_cell(ablation, cell, progress), bar)
-        else:
-            processes = CellProcesses(arguments)
-            execute: Execute = processes.execute
-            failed = run_cells(cells, execute, bar, jobs=jobs, stop=processes.stop)
+    failed = fill_cells(ablation, cells, jobs, arguments, write)
     write()
     _print_table(ablation, cells)
     console.print("table: " + ", ".join(map(str, paths(ablation.out))), soft_wrap=True)
     if failed:
         raise typer.Exit(1)
+
+
+def fill_cells(
+    ablation: Ablation, cells: Sequence[Cell], jobs: int, arguments: Sequence[str], write: Callable[[], None]
+) -> list[Cell]:
+    """Runs what is left of the cells under one bar, calling ``write`` after each; returns those that failed.
+
+    ``arguments`` are those of ``ovgsr ablate`` that name this ablation, for cells in processes of their own.
+    """
+    from ovgsr.cli.ablation_bar import AblationBar, CellProcesses
+    from ovgsr.training.ablation import run_cells
+    from ovgsr.training.ablation_cell import run_cell
+
+    with AblationBar(cells, jobs, write) as bar:
+        if jobs == 1:
+            return run_cells(cells, lambda cell, progress: run_cell(ablation, cell, progress), bar)
+        processes = CellProcesses(arguments)
+        execute: Execute = processes.execute
+        return run_cells(cells, execute, bar, jobs=jobs, stop=processes.stop)
 
 
 def _print_table(ablation: Ablation, cells: Sequence[Cell]) -> None:

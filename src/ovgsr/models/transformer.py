@@ -115,31 +115,6 @@ class CrossAttentionLayer(nn.Module):
         queries = queries + self.attention(self.norm_attention(queries), tokens, mask)
         return queries + self.forward_layer(self.norm_forward(queries))  # type: ignore[no-any-return]
 
-    def _folded(self, queries: Tensor, keys: Tensor, key_mask: Tensor | None) -> Tensor:
-        """The same for a few queries, with the keys' and values' projections folded into queries and result.
-
-        q . (W k) = (W^T q) . k and sum a (W v) = W sum a v, so that not every token has to be projected: with 2 queries
-        of 4 heads and 128 channels, a sixteenth of the work. A key's bias adds the same to all logits of a query.
-        """
-        batch, count, width = queries.shape
-        size = width // self.heads
-        weight: Tensor = self.key_value.weight
-        bias: Tensor = self.key_value.bias
-        to_key, to_value = weight.reshape(2, self.heads, size, width)
-        query: Tensor = self.query(queries).reshape(batch, count, self.heads, size)
-        folded = torch.einsum("bqhd,hdw->bqhw", query, to_key).reshape(batch, count * self.heads, width)
-        logits = folded @ keys.transpose(1, 2) / math.sqrt(size)
-        if key_mask is not None:
-            logits = logits.masked_fill(~key_mask[:, None], torch.finfo(logits.dtype).min)
-        weights = logits.softmax(dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
-        weights = F.dropout(weights, self.dropout, self.training).to(logits.dtype)
-        gathered = (weights @ keys).reshape(batch, count, self.heads, width)
-        attended = torch.einsum("bqhw,hdw->bqhd", gathered, to_value)
-        # Dropped weights no longer sum to 1, and the value's bias is weighted like the rest of it.
-        share = weights.sum(dim=-1).reshape(batch, count, self.heads, 1)
-        attended = attended + share * bias[width:].reshape(self.heads, size)
-        return attended.reshape(batch, count, width)
-
     def weights(self, queries: Tensor, tokens: Tensor) -> Tensor:
         """How much each query looks at each token in this layer: (B, heads, Q, T), float32."""
         return self.attention.weights(self.norm_attention(queries), tokens)
