@@ -119,9 +119,10 @@ class DistillSettings(Section):
 class ViewSettings(Section):
     """Composite views of training pictures, which a teacher reads from pixels; made once for all kinds of signals."""
 
-    count: int = Field(12000, ge=0, description="views to make; 0: none")
-    candidates: float = Field(4.0, ge=1, description="candidates the teacher may look at for each view it keeps")
+    count: int = Field(6000, ge=0, description="views to make, at most; 0: none")
+    candidates: float = Field(4.0, ge=1, description="candidates the teacher may look at for each of them")
     novel: float = Field(0.5, ge=0, le=1, description="a view is new where training verbs get less than this share")
+    others: float = Field(2.0, ge=0, description="views kept that show nothing new, for each that does")
 
 
 class PromptSettings(Section):

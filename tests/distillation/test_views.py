@@ -129,8 +129,8 @@ def test_what_plans_take() -> None:
     assert shares["agent"] / 2000 == pytest.approx(0.15, abs=0.04)
     assert shares["two"] / 2000 == pytest.approx(0.15, abs=0.04)
     # A third of the bases, picture 1, has nothing to replace.
-    assert shares["replace"] / 2000 == pytest.approx(0.5 * 2 / 3, abs=0.04)
-    assert shares["near"] / 2000 == pytest.approx(0.2 + 0.5 / 3, abs=0.04)
+    assert shares["replace"] / 2000 == pytest.approx(0.45 * 2 / 3, abs=0.04)
+    assert shares["near"] / 2000 == pytest.approx(0.25 + 0.45 / 3, abs=0.04)
     related = [plan for plan in plans if plan.kind == "two" and plan.cuts[0].picture == plan.cuts[1].picture]
     assert any(plan.cuts[0].role != plan.cuts[1].role for plan in related)
 

@@ -31,8 +31,8 @@ from ovgsr.training.run_dir import RunDir
 from ovgsr.training.training_data import TrainingData, read_training_data
 
 ROLE_WIDTH = 6
-STEPS = 12
-"""Two epochs of six."""
+STEPS = 24
+"""Two epochs of twelve."""
 Make = Callable[..., Config]
 
 
@@ -101,14 +101,14 @@ def signals(data: TrainingData, views: ViewStore, tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="module")
 def make(root: Path, signals: Path, views: ViewStore) -> Make:
-    """With a state on disk after every fourth step, and at the end of an epoch."""
+    """With a state on disk after every tenth step, and at the end of an epoch."""
 
     def config(**sections: dict[str, Any]) -> Config:
         plain: dict[str, dict[str, Any]] = {
             "model": {"distilled_readout": True, "dropout": 0.1},
             "distill": {"signals": str(signals), "view_store": str(views.folder), "views": 0.5},
-            "optim": {"learning_rate": 1.5e-2, "ema": 0.9},
-            "train": {"batch_size": 8, "checkpoint_every": 4},
+            "optim": {"learning_rate": 1e-2, "ema": 0.9},
+            "train": {"batch_size": 4, "checkpoint_every": 10},
         }
         for name, fields in sections.items():
             plain[name] = plain.get(name, {}) | fields
@@ -144,8 +144,8 @@ def test_the_student_comes_nearer_to_the_readings(run: Path) -> None:
     steps = [record for record in _log(run) if "loss" in record]
     assert len(steps) == STEPS
     for name in ("scene", "relation"):
-        first, last = (sum(record[name] for record in part) / 3 for part in (steps[:3], steps[-3:]))
-        assert last < 0.95 * first, (name, first, last)
+        first, last = (sum(record[name] for record in part) / 6 for part in (steps[:6], steps[-6:]))
+        assert last < 0.97 * first, (name, first, last)
     weights = {"verb": 1, "noun": 1, "box_l1": 5, "box_giou": 2, "grounded": 1}
     weights |= {"scene": 1.5, "relation": 0.5, "instance": 0.5}  # type: ignore[dict-item]
     for record in steps:
@@ -153,9 +153,9 @@ def test_the_student_comes_nearer_to_the_readings(run: Path) -> None:
         assert "tokens" not in record
 
 
-@pytest.mark.parametrize("step", [2, 9])
+@pytest.mark.parametrize("step", [2, 21])
 def test_killed_and_resumed_it_ends_as_if_never_killed(make: Make, run: Path, tmp_path: Path, step: int) -> None:
-    """Before the first state, and in the middle of the second epoch: the same losses, the same views, the same student."""
+    """Before the first state, and in the middle of the second epoch: the same losses and the same student."""
     out = tmp_path / "run"
     with pytest.raises(Killed):
         train(make(), out, observer=Killer(step))

@@ -117,7 +117,7 @@ def test_the_terms_are_those_of_the_losses() -> None:
     seen = _visual([11, 13])
     expected = 0.5 * scene_loss(tuning.prompts(None, seen, None).scene, tuning.anchor(None, seen, None).scene)
     torch.testing.assert_close(found["anchor_views"], expected)
-    assert float(found["anchor"]) > 0.001
+    assert found["anchor"].item() > 0.001
     torch.stack(list(found.values())).sum().backward()  # type: ignore[no-untyped-call]
     assert tuning.prompts.matrix.grad is not None
     assert tuning.anchor.matrix.grad is None
@@ -130,7 +130,7 @@ def test_terms_that_nobody_asks_for_are_left_out() -> None:
     assert no_roles.prompts.told[0] is None
     unwritten = _tuning(views=False).losses([2], [], generator)
     assert list(unwritten) == ["glimpse", "anchor"]
-    assert float(unwritten["glimpse"]) == 0
+    assert unwritten["glimpse"].item() == 0
 
 
 def test_a_share_of_the_roles_is_drawn_and_only_these_are_aligned() -> None:

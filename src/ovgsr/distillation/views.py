@@ -21,7 +21,7 @@ from ovgsr.errors import OvgsrError
 from ovgsr.situation import AnnotatedImage, BoxXyxy
 
 ViewKind = Literal["replace", "near", "agent", "two"]
-KIND_SHARES: dict[ViewKind, float] = {"replace": 0.5, "near": 0.2, "agent": 0.15, "two": 0.15}
+KIND_SHARES: dict[ViewKind, float] = {"replace": 0.45, "near": 0.25, "agent": 0.15, "two": 0.15}
 """How often each kind is planned. A base without a filler to replace gets its cut near the agent instead."""
 
 _AGENT, _PLACE = "agent", "place"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ovgsr.config import ViewSettings
 from ovgsr.distillation.prompts import ACTION_START, SCENE_QUESTION
@@ -16,7 +16,10 @@ _BATCH = 50
 
 
 class NovelPictures:
-    """Of a batch of candidates, keeps those whose action is none of the training verbs, and as many of the others.
+    """Of a batch of candidates, keeps those whose action is none of the training verbs, and some of the others.
+
+    A candidate is judged by the mean over itself and its mirror image: what a teacher sees in one of them only, it makes
+    up.
 
     Only the training verbs' names are known here; what else the teacher may call an action is its own affair. Composing
     at random mostly makes more of what there is already: without a choice, one view in ten showed anything new
@@ -26,7 +29,7 @@ class NovelPictures:
     def __init__(
         self, teacher: MultimodalLLM, words: WordSpace, training_verbs: Sequence[str], settings: ViewSettings
     ) -> None:
-        self._teacher, self._words, self._threshold = teacher, words, settings.novel
+        self._teacher, self._words, self._settings = teacher, words, settings
         known = {name.lower() for name in training_verbs}
         self._known = torch.tensor([text.strip().lower() in known for text in teacher.vocabulary])
         self._start = teacher.embed_text(ACTION_START)
@@ -34,12 +37,14 @@ class NovelPictures:
     @property
     def fingerprint(self) -> str:
         """Names the teacher and the rule."""
-        return f"{self._teacher.fingerprint}:novel-{self._threshold:g}"
+        return f"{self._teacher.fingerprint}:novel-{self._settings.novel:g}-{self._settings.others:g}"
 
     def __call__(self, candidates: list[Image.Image]) -> list[bool]:
         """Which of the candidates to keep."""
-        novel = (self.known_share(candidates) < self._threshold).tolist()
-        others = sum(novel) or 1  # a batch without anything new still adds a picture
+        mirrored = [ImageOps.mirror(picture) for picture in candidates]
+        share = (self.known_share(candidates) + self.known_share(mirrored)) / 2
+        novel = (share < self._settings.novel).tolist()
+        others = round(self._settings.others * sum(novel)) or 1  # a batch without anything new still adds a picture
         kept = []
         for is_novel in novel:
             keep = is_novel or others > 0

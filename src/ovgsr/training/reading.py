@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ def write_readings(
     noun; of a view nothing.
     """
     cache = stage.tokens()
-    view_cache = None if views is None else stage.view_tokens(views)
     names = [image.file_name for image in stage.data.train]
     place = {name: index for index, name in enumerate(names)}
     with torch.no_grad():
@@ -52,19 +52,29 @@ def write_readings(
             read = reader(stage.teacher, cache.read(part, dtype=torch.float32).visual(), roles)
             writer.add(part, read.scene, read.roles)
             stage.observer.progress(len(names) - len(missing) + start + len(part), len(names))
-        if view_cache is not None and views is not None:
-            stage.observer.stage(f"reading the views ({kind})")
-            missing = writer.missing_views()
-            for start in range(0, len(missing), _BATCH):
-                part = missing[start : start + _BATCH]
-                read = reader(stage.teacher, view_cache.read(part, dtype=torch.float32).visual(), None)
-                writer.add_views(part, read.scene)
-                stage.observer.progress(len(views) - len(missing) + start + len(part), len(views))
+        if views is not None:
+            _read_views(stage, kind, reader, writer, views)
     return writer.finish()
 
 
+def _read_views(stage: StageParts, kind: str, reader: PromptReader, writer: SignalWriter, views: ViewStore) -> None:
+    """The mean reading of a view and its mirror image: what only one of them shows, the teacher makes up."""
+    caches = [stage.view_tokens(views), stage.view_tokens(views, mirrored=True)]
+    stage.observer.stage(f"reading the views ({kind})")
+    missing = writer.missing_views()
+    for start in range(0, len(missing), _BATCH):
+        part = missing[start : start + _BATCH]
+        read = [reader(stage.teacher, cache.read(part, dtype=torch.float32).visual(), None).scene for cache in caches]
+        writer.add_views(part, torch.stack(read).mean(dim=0))
+        stage.observer.progress(len(views) - len(missing) + start + len(part), len(views))
+
+
 def _details(reader: nn.Module, stage: StageParts) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for name, weight in sorted(reader.state_dict().items()):
+        digest.update(name.encode() + weight.detach().cpu().float().numpy().tobytes())
     return {
+        "weights": digest.hexdigest(),  # prompts tuned anew must not go on in an older folder
         "parameters": sum(parameter.numel() for parameter in reader.parameters()),
         "prompts": stage.config.prompts.model_dump(mode="json"),
     }

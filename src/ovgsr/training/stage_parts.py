@@ -7,12 +7,12 @@ readings themselves, ``KIND``. Every part is resumable and made once, whichever 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ovgsr.config import Config
 from ovgsr.data.swig import image_folder, image_path
@@ -118,9 +118,12 @@ class StageParts:
             progress=self.observer.progress,
         )
 
-    def view_tokens(self, views: ViewStore) -> TokenCache:
-        """The visual tokens of all views."""
+    def view_tokens(self, views: ViewStore, *, mirrored: bool = False) -> TokenCache:
+        """The visual tokens of all views, or of their mirror images."""
         named = [(name, views.path(name)) for name in views.names]
+        if mirrored:
+            folder = self.work / "view_tokens_mirrored"
+            return self._cached("visual tokens of the mirrored views", folder, named, _decode_mirrored)
         return self._cached("visual tokens of the views", self.work / "view_tokens", named)
 
     def rationales(self) -> RationaleStore:
@@ -136,7 +139,13 @@ class StageParts:
             folder, told, seed=self.seed, progress=lambda done, total, *_: self.observer.progress(done, total)
         )
 
-    def _cached(self, title: str, folder: Path, named: Sequence[tuple[str, Path]]) -> TokenCache:
+    def _cached(
+        self,
+        title: str,
+        folder: Path,
+        named: Sequence[tuple[str, Path]],
+        decode: Callable[[bytes, str], Image.Image] | None = None,
+    ) -> TokenCache:
         key = CacheKey.of(self.teacher, layer="projector", grid=None, dtype="int8")
         self.observer.stage(title)
         failures: list[str] = []
@@ -145,7 +154,7 @@ class StageParts:
             key,
             self.teacher,
             named,
-            _decode,
+            decode or _decode,
             progress=lambda done, total, _: self.observer.progress(done, total),
             on_failure=failures.append,
         )
@@ -156,3 +165,7 @@ class StageParts:
 
 def _decode(content: bytes, name: str) -> Image.Image:
     return decode_image(io.BytesIO(content), name)
+
+
+def _decode_mirrored(content: bytes, name: str) -> Image.Image:
+    return ImageOps.mirror(_decode(content, name))
