@@ -18,7 +18,7 @@ _BATCH = 50
 class NovelPictures:
     """Of a batch of candidates, keeps those whose action is none of the training verbs, and some of the others.
 
-    A candidate is judged by the mean over itself and its mirror image: what a teacher sees in one of them only, it makes
+    A candidate is judged by the mean over itself and its mirror image: what a teacher sees in one only, it makes
     up.
 
     Only the training verbs' names are known here; what else the teacher may call an action is its own affair. Composing
