@@ -22,9 +22,10 @@ from ovgsr.training import calibration as module
 from ovgsr.training.calibration import (
     DISTILLED_SCALES,
     OFFSETS,
+    RARE_OFFSETS,
     RECOGNITION_WEIGHTS,
     DevScores,
-    best_offset,
+    best_offsets,
     calibrate,
     choose,
     dev_scores,
@@ -79,17 +80,16 @@ def test_the_constant_by_hand(logits: list[list[float]], offset: float) -> None:
     dev = _dev(logits, [0, 2], GROUPS)
     chosen, scale = choose(dev, taught=False)
     assert (chosen.unseen_offset, chosen.recognition_weight, scale) == (offset, 1.0, 1.0)
-    best = best_offset(torch.tensor(logits).log_softmax(dim=-1), dev)
-    assert best[0] == offset
-    assert best[1] == (100.0 if offset or logits[1][2] == 1 else 0.0)
+    best = best_offsets(torch.tensor(logits).log_softmax(dim=-1), dev)
+    assert best == (offset, 0.0, 100.0 if offset or logits[1][2] == 1 else 0.0)
 
 
 def test_groups_count_the_same_whatever_their_number_of_pictures() -> None:
     """A constant of 2 would win one of one unseen picture and lose one of three seen ones: 3 / (1 + 1/1 + 3/2)."""
     logits = [[3.0, 0.0, 0.0], [3.0, 0.0, 0.0], [3.0, 0.0, 1.5], [3.0, 0.0, 1.1]]
     dev = _dev(logits, [0, 0, 0, 2], {"seen": [0, 1, 2], "unseen": [3]})
-    offset, value = best_offset(torch.tensor(logits).log_softmax(dim=-1), dev)
-    assert offset == 2.0
+    offset, rare_offset, value = best_offsets(torch.tensor(logits).log_softmax(dim=-1), dev)
+    assert (offset, rare_offset) == (2.0, 0.0)
     assert value == pytest.approx(2 / (1 / 100 + 3 / 200))
 
 
@@ -157,6 +157,46 @@ def test_the_best_of_the_grid_against_trying_everything() -> None:
     tried = [value(w, s, o) for w in RECOGNITION_WEIGHTS for s in DISTILLED_SCALES for o in OFFSETS]
     assert value(chosen.recognition_weight, scale, chosen.unseen_offset) == pytest.approx(max(tried))
     assert max(tried) > value(0.9, 7.0, 0.0) + 1, "the choice matters"
+
+
+def test_rare_verbs_have_a_constant_of_their_own() -> None:
+    """Verb 0 is seen, 1 rare, 2 unseen. The rare picture needs more than 0.9, the unseen one more than 1.4 over that.
+
+    The seen picture bears less than 3 for each. The smallest pair on the grid that makes all three right.
+    """
+    logits = [[3.0, 0.0, 0.0], [2.0, 1.1, 0.0], [0.0, 2.0, 0.6]]
+    dev = _dev(logits, [0, 1, 2], {"seen": [0], "rare": [1], "unseen": [2]})
+    dev = replace(dev, text=replace(dev.text, rare_verbs=torch.tensor([False, True, False])))
+    assert best_offsets(torch.tensor(logits), dev) == (2.5, 1.0, 100.0)
+    chosen, _ = choose(dev, taught=False)
+    assert (chosen.unseen_offset, chosen.rare_offset) == (2.5, 1.0)
+    fused = split_scores(dev.scores, dev.text, chosen).fused
+    assert fused.argmax(dim=-1).tolist() == [0, 1, 2]
+
+
+def test_both_constants_against_trying_everything() -> None:
+    generator = torch.Generator().manual_seed(8)
+    gold = torch.randint(6, (40,), generator=generator)
+    logits = 2 * torch.randn(40, 6, generator=generator) + 2 * torch.nn.functional.one_hot(gold, 6)
+    logits -= torch.tensor([0.0, 0.0, 1.5, 1.5, 4.0, 4.0])
+    groups = {
+        name: [row for row, verb in enumerate(gold.tolist()) if verb in verbs]
+        for name, verbs in (("seen", (0, 1)), ("rare", (2, 3)), ("unseen", (4, 5)))
+    }
+    dev = _dev(logits.tolist(), gold.tolist(), groups, classes=[0, 1, 2, 3, -1, -1])
+    rare = torch.tensor([False, False, True, True, False, False])
+    dev = replace(dev, text=replace(dev.text, rare_verbs=rare))
+    found = best_offsets(logits, dev)
+    unseen = torch.tensor([False] * 4 + [True] * 2)
+    means = {}
+    for offset in OFFSETS:
+        for rare_offset in RARE_OFFSETS:
+            right = (logits + offset * unseen + rare_offset * rare).argmax(dim=-1) == gold
+            shares = [100 * float(right[torch.tensor(rows)].float().mean()) for rows in groups.values()]
+            means[offset, rare_offset] = harmonic_mean(shares)
+    assert found[2] == pytest.approx(max(means.values()))
+    assert means[found[0], found[1]] == pytest.approx(found[2])
+    assert found[2] > means[0.0, 0.0] + 1
 
 
 @pytest.fixture(scope="module")

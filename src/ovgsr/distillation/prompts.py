@@ -165,7 +165,7 @@ class InteractivePrompts(PromptReader):
         """Each role's prompts go through the LLM by themselves: one role's words must not colour another's."""
         where = roles.mask.nonzero()
         length = soft.shape[2]
-        bias = self._ragged_bias(visual, roles, length)
+        bias = self.ragged_bias(visual, roles, length)
         states = teacher.soft_token_states(
             list(visual),
             soft[roles.mask],
@@ -180,8 +180,11 @@ class InteractivePrompts(PromptReader):
         # Without a box the hand-written words ask for whatever stands in the middle: no answer about this role.
         return found if self.learn_instance else found * roles.grounded[..., None]
 
-    def _ragged_bias(self, visual: Sequence[VisualTokens], roles: RoleInputs, length: int) -> Tensor | None:
-        """(B, R, K_i, M), M the largest number of tokens; None where grids are unknown: then boxes are no mask."""
+    def ragged_bias(self, visual: Sequence[VisualTokens], roles: RoleInputs, length: int) -> Tensor | None:
+        """The boxes' soft masks as attention biases (B, R, K_i, M) for ``length`` = K_i prompts a role.
+
+        M is the largest number of tokens. None where grids are unknown: then boxes are no mask.
+        """
         grids: list[Any] = [picture.grid for picture in visual]
         if any(grid is None for grid in grids):
             return None

@@ -23,6 +23,7 @@ from ovgsr.models.text_encoder import embed_vocabulary
 from ovgsr.situation import AnnotatedImage
 from ovgsr.teacher.tokens.cache import TokenCache
 from ovgsr.teacher.visual_tokens import VisualTokens
+from ovgsr.training.prompt_looks import PromptLooks, Watched
 from ovgsr.training.prompt_tuning import HeldOut, PromptTuning, TuningData
 from ovgsr.training.run_dir import optimizer_from_tensors, optimizer_to_tensors
 from ovgsr.training.stage_parts import StageParts
@@ -62,13 +63,16 @@ def tuned_prompts(stage: StageParts, kind: str, folder: Path) -> PromptReader:
         prompts, fresh_prompts(stage, "fixed"), stage.teacher, data, stage.config.prompts, seed=stage.seed
     )
     _resume(tuning, folder, made)
+    with PromptLooks(folder / "tensorboard", stage.teacher, _watched(stage), tuning.state.step) as looks:
 
-    def watch(step: int, numbers: dict[str, float]) -> None:
-        stage.observer.progress(step, stage.config.prompts.steps)
-        if "harmonic_mean" in numbers:  # a look at dev is where a killed run goes on
-            _save_state(tuning, folder, made)
+        def watch(step: int, numbers: dict[str, float]) -> None:
+            stage.observer.progress(step, stage.config.prompts.steps)
+            looks.numbers(step, numbers)
+            if "harmonic_mean" in numbers:  # a look at dev is where a killed run goes on
+                looks.pictures(step, prompts)
+                _save_state(tuning, folder, made)
 
-    state = tuning.run(watch)
+        state = tuning.run(watch)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.detach().cpu().contiguous() for name, value in prompts.state_dict().items()}
     write_atomically(folder / WEIGHTS, lambda path: save_file(weights, path))
@@ -132,6 +136,20 @@ def _tuning_data(stage: StageParts, kind: str) -> TuningData:
         views=None if view_cache is None else _reader(view_cache, names),
         view_count=len(names),
         held_out=_held_out(stage),
+    )
+
+
+def _watched(stage: StageParts, count: int = 6) -> Watched:
+    """A few training pictures, far apart."""
+    images = stage.data.train
+    indices = sorted({place * len(images) // count for place in range(count)})
+    chosen = [images[index] for index in indices]
+    return Watched(
+        chosen,
+        [load_image(image_folder(stage.data.root) / image.file_name) for image in chosen],
+        stage.tokens().read([image.file_name for image in chosen], dtype=torch.float32).visual(),
+        stage.roles(indices),
+        [stage.data.vocabulary.verb(image.situation.verb).roles for image in chosen],
     )
 
 
