@@ -88,8 +88,8 @@ class DistillSettings(Section):
     """What the student learns from a frozen teacher's readings on disk (``ovgsr teacher signals``); none by default."""
 
     signals: str | None = Field(None, description="folder of the teacher's readings; none: no teacher")
-    scene: float = Field(1.5, ge=0, description="weight of 1 - cosine between distilled readout and scene reading")
-    relation: float = Field(0.5, ge=0, description="weight of the relation term: likeness to the batch's readings")
+    scene: float = Field(3.0, ge=0, description="weight of 1 - cosine between distilled readout and scene reading")
+    relation: float = Field(1.0, ge=0, description="weight of the relation term: likeness to the batch's readings")
     relation_temperature: float = Field(0.1, gt=0, description="temperature of the relation term's softmax")
     instance: float = Field(0.5, ge=0, description="weight of 1 - cosine between role features and role readings")
     views: float = Field(0.0, ge=0, le=4, description="composite views shown for each training picture, on average")

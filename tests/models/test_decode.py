@@ -27,6 +27,14 @@ def test_the_offset_moves_verbs_outside_training_only() -> None:
     assert torch.equal(unmoved, plain), "nobody said which verbs were in training"
 
 
+def test_rare_verbs_have_a_constant_of_their_own() -> None:
+    scores = VerbScores(torch.tensor([[1.0, 2.0, 0.5]]))
+    known = replace(TEXT, verb_classes=torch.tensor([0, -1, 7]), rare_verbs=torch.tensor([False, False, True]))
+    split = split_scores(scores, known, Calibration(0.5, rare_offset=0.25))
+    assert split.offset.tolist() == [0, 0.5, 0.25]
+    torch.testing.assert_close(split.fused, torch.tensor([[1.0, 2.5, 0.75]]).log_softmax(dim=-1))
+
+
 def test_an_impossible_verb_has_probability_zero_whatever_the_offset() -> None:
     lowest = torch.finfo(torch.float32).min
     scores = VerbScores(torch.tensor([[1.0, lowest, 0.5], [lowest, lowest, lowest]]))
@@ -89,7 +97,13 @@ KNOWN = [
 
 @pytest.mark.parametrize("known", KNOWN)
 @pytest.mark.parametrize(
-    "calibration", [Calibration(), Calibration(1.5, 0.8), Calibration(-2.0, 0.0), Calibration(3.0)]
+    "calibration",
+    [
+        Calibration(),
+        Calibration(1.5, recognition_weight=0.8),
+        Calibration(-2.0, recognition_weight=0.0),
+        Calibration(3.0),
+    ],
 )
 @pytest.mark.parametrize("taught", [True, False])
 def test_the_fusion_against_plain_loops(known: list[bool], calibration: Calibration, taught: bool) -> None:

@@ -40,7 +40,7 @@ def recognizer_of(make_checkpoint: Callable[..., StudentCheckpoint]) -> Callable
     def make(calibration: Calibration | None = None, **settings: object) -> SituationRecognizer:
         checkpoint = make_checkpoint(**settings)
         checkpoint.text_fingerprint = f"random;templates-{TEXT_TEMPLATES_VERSION}"
-        checkpoint.calibration = calibration or Calibration(1.5, 0.6)
+        checkpoint.calibration = calibration or Calibration(1.5, recognition_weight=0.6)
         if checkpoint.model.distilled_scores is not None:
             checkpoint.model.distilled_scores.centre.fill_(0.02)
         return SituationRecognizer(checkpoint, HashedTexts())
@@ -193,7 +193,7 @@ def test_a_student_without_a_text_space_compares_nothing(recognizer_of: Callable
 
 
 def test_a_readout_that_has_no_say_is_left_out(recognizer_of: Callable[..., SituationRecognizer]) -> None:
-    recognizer = recognizer_of(Calibration(0.0, 1.0), distilled_readout=True)  # nobody taught it
+    recognizer = recognizer_of(Calibration(0.0, recognition_weight=1.0), distilled_readout=True)  # nobody taught it
     explained = explain(recognizer, picture(), texts=known("a sentence"))
     assert [reading.readout for reading in explained.readings] == ["recognition"]
     assert explained.compared_with == "recognition"

@@ -115,7 +115,7 @@ def _mixture() -> DevScores:
 
 
 def test_the_mixture_by_hand() -> None:
-    assert choose(_mixture(), taught=True) == (Calibration(0.0, 0.5), 15.0)
+    assert choose(_mixture(), taught=True) == (Calibration(0.0, recognition_weight=0.5), 15.0)
 
 
 def test_a_readout_that_nobody_taught_has_no_say() -> None:
@@ -148,8 +148,9 @@ def test_the_best_of_the_grid_against_trying_everything() -> None:
     chosen, scale = choose(dev, taught=True)
 
     def value(weight: float, at: float, offset: float) -> float:
-        scores = VerbScores(recognition, at * cosines)
-        winners = split_scores(scores, dev.text, Calibration(offset, weight)).fused.argmax(dim=-1).tolist()
+        mixture = Calibration(offset, recognition_weight=weight)
+        fused = split_scores(VerbScores(recognition, at * cosines), dev.text, mixture).fused
+        winners = fused.argmax(dim=-1).tolist()
         right = [winner == verb for winner, verb in zip(winners, gold.tolist(), strict=True)]
         shares = [100 * sum(right[row] for row in rows) / len(rows) for rows in groups.values()]
         return harmonic_mean(shares)
@@ -164,7 +165,7 @@ def test_rare_verbs_have_a_constant_of_their_own() -> None:
 
     The seen picture bears less than 3 for each. The smallest pair on the grid that makes all three right.
     """
-    logits = [[3.0, 0.0, 0.0], [2.0, 1.1, 0.0], [0.0, 2.0, 0.6]]
+    logits = [[3.0, 0.0, 0.0], [2.0, 1.1, -1.0], [0.0, 2.0, 0.6]]
     dev = _dev(logits, [0, 1, 2], {"seen": [0], "rare": [1], "unseen": [2]})
     dev = replace(dev, text=replace(dev.text, rare_verbs=torch.tensor([False, True, False])))
     assert best_offsets(torch.tensor(logits), dev) == (2.5, 1.0, 100.0)
@@ -205,7 +206,7 @@ def data(tiny_config: Make) -> TrainingData:
 
 
 def _nobody() -> Any:
-    return SimpleNamespace(checkpoint=SimpleNamespace(calibration=Calibration(0.25, 0.8)))
+    return SimpleNamespace(checkpoint=SimpleNamespace(calibration=Calibration(0.25, recognition_weight=0.8)))
 
 
 def _told(data: TrainingData, lead: float) -> list[ImagePrediction]:
@@ -276,7 +277,7 @@ def test_the_distilled_readouts_scale_is_written_into_the_student(
     recognizer: Any = SimpleNamespace(checkpoint=checkpoint, model=checkpoint.model)
     monkeypatch.setattr(module, "dev_scores", lambda *_: _mixture())
     found = calibrate(recognizer, data, tiny_config(distill={"label_text": True}))
-    assert found == Calibration(0.0, 0.5)
+    assert found == Calibration(0.0, recognition_weight=0.5)
     assert checkpoint.model.distilled_scores.log_scale.exp().item() == pytest.approx(15)
     untaught = make_checkpoint(distilled_readout=True)
     recognizer = SimpleNamespace(checkpoint=untaught, model=untaught.model)

@@ -94,7 +94,7 @@ class RationaleTexts:
             NO_RATIONALE if slot is None else self._verbs[self.images[index].situation.verb]
             for slot, index in zip(slots, indices, strict=True)
         ]
-        return Aligned(readings, positives, negatives, mask, torch.tensor(groups))
+        return Aligned(readings, positives, negatives, mask, torch.tensor(groups)).to(readings.device)
 
     def places(self, indices: Sequence[int]) -> Tensor:
         """The place (rows,) in its frame of each row that :meth:`gazes` gives."""
@@ -130,7 +130,7 @@ class RationaleTexts:
             torch.tensor(groups, dtype=torch.long),
             torch.tensor(kinds, dtype=torch.long),
             at[0],
-        )
+        ).to(readings.device)
 
     def _place(self, text: str) -> int:
         return self._texts.setdefault(text, len(self._texts))

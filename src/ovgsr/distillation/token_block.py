@@ -41,7 +41,7 @@ class TokenBlock(PromptReader):
 
     def forward(self, teacher: MultimodalLLM, visual: Sequence[VisualTokens], roles: RoleInputs | None) -> Readings:
         """Readings of B pictures; ``roles`` None or R = 0: the scene alone."""
-        tokens = pad_sequence([picture.tokens.float() for picture in visual], batch_first=True)
+        tokens = pad_sequence([picture.tokens.float() for picture in visual], batch_first=True).to(self.scene.device)
         counts = torch.tensor([len(picture.tokens) for picture in visual], device=tokens.device)
         real = torch.arange(tokens.shape[1], device=tokens.device) < counts[:, None]
         tokens = self.tokens_norm(tokens)

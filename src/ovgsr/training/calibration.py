@@ -97,7 +97,7 @@ def choose(dev: DevScores, *, taught: bool) -> tuple[Calibration, float]:
         scores = _rescaled(dev.scores, scale / dev.scale)
         plain = split_scores(scores, dev.text, calibration).fused
         offset, rare_offset, value = best_offsets(plain, dev)
-        if value > best:
+        if value > max(best, 0.0):
             best, scale_found = value, scale
             found = replace(calibration, unseen_offset=offset, rare_offset=rare_offset)
     return found, scale_found

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from ovgsr.distillation.prompts import PromptReader
-from ovgsr.distillation.signal_info import SignalInfo
+from ovgsr.distillation.signal_info import SignalError, SignalInfo
 from ovgsr.distillation.signal_store import SignalStore, SignalWriter
 from ovgsr.distillation.view_store import ViewStore
+from ovgsr.training.stage_one import TUNED
 from ovgsr.training.stage_parts import StageParts
 
 _BATCH = 50
@@ -23,8 +24,8 @@ def write_readings(
 ) -> SignalStore:
     """Reads every training picture (with its roles) and every view (the scene alone) that ``folder`` still lacks.
 
-    The teacher reads pixels only: of an annotation it is told which roles there are and where, never the verb or a
-    noun; of a view nothing.
+    The teacher reads pixels only: of an annotation it is told the names of the roles and where they are, never the verb
+    or a noun; of a view nothing.
     """
     cache = stage.tokens()
     names = [image.file_name for image in stage.data.train]
@@ -40,7 +41,7 @@ def write_readings(
         role_width=0 if sample.roles is None else sample.roles.shape[-1],
         max_roles=stage.data.vocabulary.max_roles,
         views_digest="" if views is None else views.digest,
-        details=_details(reader, stage),
+        details=asked(stage, kind) | _weights(reader),
     )
     writer = SignalWriter(folder, info, names, () if views is None else views.names)
     stage.observer.stage(f"reading the pictures ({kind})")
@@ -69,12 +70,28 @@ def _read_views(stage: StageParts, kind: str, reader: PromptReader, writer: Sign
         stage.observer.progress(len(views) - len(missing) + start + len(part), len(views))
 
 
-def _details(reader: nn.Module, stage: StageParts) -> dict[str, Any]:
+def asked(stage: StageParts, kind: str) -> dict[str, Any]:
+    """The settings that a kind of readings depends on, as its folder remembers them."""
+    prompts = {"prompts": stage.config.prompts.model_dump(mode="json")} if kind in TUNED else {}
+    return stage.identity() | prompts
+
+
+def require_asked(stage: StageParts, kind: str, folder: Path) -> None:
+    """Raises SignalError where finished readings were made with other settings; no teacher is loaded to find out."""
+    found = SignalStore.open(folder).info.details
+    for name, value in asked(stage, kind).items():
+        if found.get(name) != value:
+            raise SignalError(
+                f"{folder}: these readings were made with {name} {found.get(name)!r}, not {value!r}; "
+                "choose another folder, or delete this one"
+            )
+
+
+def _weights(reader: nn.Module) -> dict[str, Any]:
     digest = hashlib.sha256()
     for name, weight in sorted(reader.state_dict().items()):
         digest.update(name.encode() + weight.detach().cpu().float().numpy().tobytes())
     return {
         "weights": digest.hexdigest(),  # prompts tuned anew must not go on in an older folder
         "parameters": sum(parameter.numel() for parameter in reader.parameters()),
-        "prompts": stage.config.prompts.model_dump(mode="json"),
     }

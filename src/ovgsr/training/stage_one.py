@@ -36,7 +36,7 @@ def fresh_prompts(stage: StageParts, kind: str) -> PromptReader:
     """Prompts of a kind before any tuning, seeded."""
     torch.manual_seed(stage.seed)
     if kind == "block":
-        return TokenBlock(stage.teacher, stage.words)
+        return TokenBlock(stage.teacher, stage.words).to(stage.teacher.device)
     # A part that is not learned stays the hand-written one, so that each row has both kinds of readings.
     return InteractivePrompts(
         stage.teacher,
@@ -99,9 +99,8 @@ def _make(stage: StageParts, kind: str) -> dict[str, Any]:
         "teacher": stage.teacher.fingerprint,
         "text": stage.encoder.fingerprint,
         "settings": stage.config.prompts.model_dump(mode="json"),
-        "views": stage.config.views.model_dump(mode="json"),
-        "seed": stage.seed,
-        "pictures": len(stage.data.train),
+        "rationales": stage.rationales.identity.template_sha256 + stage.rationales.identity.model,
+        **stage.identity(),
     }
 
 
@@ -119,7 +118,7 @@ def _require_same(folder: Path, made: dict[str, Any]) -> None:
 
 def _tuning_data(stage: StageParts, kind: str) -> TuningData:
     images = stage.data.train
-    written = stage.rationales().read(images)
+    written = stage.rationales.read(images)
     cache = stage.tokens()
     limit = stage.config.prompts.pictures
     told = spread([image for image in images if image.file_name in written], limit)
@@ -131,7 +130,7 @@ def _tuning_data(stage: StageParts, kind: str) -> TuningData:
     names = () if views is None else views.names
     return TuningData(
         visual=_reader(cache, [image.file_name for image in told]),
-        roles=AnnotatedRoles(told, stage.data.vocabulary, stage.text),
+        roles=AnnotatedRoles(told, stage.data.vocabulary, stage.encoder, stage.teacher.device),
         texts=texts,
         views=None if view_cache is None else _reader(view_cache, names),
         view_count=len(names),

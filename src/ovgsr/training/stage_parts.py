@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from PIL import Image, ImageOps
 
@@ -22,12 +22,11 @@ from ovgsr.distillation.view_store import ViewStore, write_views
 from ovgsr.distillation.word_space import WordSpace
 from ovgsr.errors import OvgsrError
 from ovgsr.models.preprocess import decode_image, load_image
-from ovgsr.models.text_encoder import TextEncoder, embed_vocabulary, load_text_encoder
-from ovgsr.teacher.jrg.store import STORE_FILE, RationaleStore
+from ovgsr.models.text_encoder import TextEncoder, load_text_encoder
+from ovgsr.teacher.jrg.store import STORE_FILE, RationaleStore, split_sha256
 from ovgsr.teacher.multimodal_llm import MultimodalLLM
 from ovgsr.teacher.tokens.cache import CacheKey, TokenCache
 from ovgsr.teacher.tokens.making import write_tokens
-from ovgsr.tensors import TextEmbeddings
 from ovgsr.training.novelty import NovelPictures
 from ovgsr.training.training_data import TrainingData, read_training_data
 
@@ -65,6 +64,17 @@ class StageParts:
         self._device = device
         self.observer: StageObserver = observer or _Watchless()
 
+    def identity(self) -> dict[str, Any]:
+        """What decides what stage 1 leaves, but for the prompts: two folders that agree in it hold the same."""
+        return {
+            "teacher_name": self.name,
+            "text_encoder": self.config.model.text_encoder,
+            "seed": self.seed,
+            "views": self.config.views.model_dump(mode="json"),
+            "split": split_sha256(self.data.split),
+            "pictures": len(self.data.train),
+        }
+
     @cached_property
     def data(self) -> TrainingData:
         """The training data; unseen verbs' words are not in its vocabulary."""
@@ -81,11 +91,6 @@ class StageParts:
         return load_text_encoder(self.config.model.text_encoder)
 
     @cached_property
-    def text(self) -> TextEmbeddings:
-        """The training vocabulary as embeddings."""
-        return embed_vocabulary(self.data.vocabulary, self.encoder)
-
-    @cached_property
     def words(self) -> WordSpace:
         """The teacher's vocabulary in the text encoder's space."""
         return WordSpace.of(self.teacher.vocabulary, self.encoder)
@@ -93,7 +98,7 @@ class StageParts:
     @cached_property
     def roles(self) -> AnnotatedRoles:
         """What the annotations say of the training pictures' roles."""
-        return AnnotatedRoles(self.data.train, self.data.vocabulary, self.text)
+        return AnnotatedRoles(self.data.train, self.data.vocabulary, self.encoder, self.teacher.device)
 
     def tokens(self) -> TokenCache:
         """The visual tokens of all training pictures."""
@@ -126,6 +131,7 @@ class StageParts:
             return self._cached("visual tokens of the mirrored views", folder, named, _decode_mirrored)
         return self._cached("visual tokens of the views", self.work / "view_tokens", named)
 
+    @cached_property
     def rationales(self) -> RationaleStore:
         """The rationales of the training pictures: those that lie in ``work`` already, else by the template writer."""
         folder = self.work / "rationales"

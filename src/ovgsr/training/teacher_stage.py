@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from ovgsr.config import load_config
 from ovgsr.distillation.plain_embedding import PlainEmbedding
 from ovgsr.distillation.prompts import PromptReader
 from ovgsr.distillation.signal_info import INFO_FILE
-from ovgsr.distillation.signal_store import SignalStore
-from ovgsr.training.reading import write_readings
+from ovgsr.distillation.word_space import PromptError
+from ovgsr.training.reading import require_asked, write_readings
 from ovgsr.training.stage_one import TUNED, fresh_prompts, tuned_prompts
 from ovgsr.training.stage_parts import StageObserver, StageParts
 
@@ -25,10 +25,13 @@ def signals(stage: StageParts, kind: SignalKind) -> Path:
         stage.tokens()
         return stage.work / "tokens"
     folder = stage.work / kind
-    if not (folder / INFO_FILE).is_file():
+    if kind not in get_args(SignalKind):
+        raise PromptError(f"there is no kind of signals called {kind!r}; choose from {', '.join(get_args(SignalKind))}")
+    if (folder / INFO_FILE).is_file():
+        require_asked(stage, kind, folder)
+    else:
         views = stage.views() if stage.config.views.count else None
         write_readings(stage, kind, reader(stage, kind), folder, views)
-    SignalStore.open(folder)
     return folder
 
 
