@@ -128,7 +128,7 @@ class ViewSettings(Section):
 class PromptSettings(Section):
     """Stage 1: how the prompts are tuned through the frozen teacher."""
 
-    pictures: int = Field(4000, ge=8, description="training pictures that prompts are tuned on, at most, spread evenly")
+    pictures: int = Field(3000, ge=8, description="training pictures that prompts are tuned on, at most, spread evenly")
     steps: int = Field(150, ge=0, description="optimiser steps; 0 keeps the hand-written start")
     batch_size: int = Field(48, ge=2, description="pictures a step")
     roles: int = Field(96, ge=0, description="roles a step, at most, drawn among the batch's")

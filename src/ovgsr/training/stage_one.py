@@ -57,13 +57,13 @@ def tuned_prompts(stage: StageParts, kind: str, folder: Path) -> PromptReader:
         _require_same(folder, made)
         load_prompts(prompts, folder)
         return prompts.requires_grad_(False)
-    data = _tuning_data(stage, kind)
+    data, watched = _tuning_data(stage, kind), _watched(stage)
     stage.observer.stage(f"tuning the prompts ({kind})")
     tuning = PromptTuning(
         prompts, fresh_prompts(stage, "fixed"), stage.teacher, data, stage.config.prompts, seed=stage.seed
     )
     _resume(tuning, folder, made)
-    with PromptLooks(folder / "tensorboard", stage.teacher, _watched(stage), tuning.state.step) as looks:
+    with PromptLooks(folder / "tensorboard", stage.teacher, watched, tuning.state.step) as looks:
 
         def watch(step: int, numbers: dict[str, float]) -> None:
             stage.observer.progress(step, stage.config.prompts.steps)
