@@ -147,8 +147,10 @@ def stage(
 
 
 def _files(folder: Path, *parts: str) -> dict[str, bytes]:
+    """What the parts hold, but for locks and TensorBoard's files, whose names tell the time."""
     paths = [path for part in parts for path in (folder / part).rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths if path.suffix != ".lock"}
+    kept = [path for path in paths if path.suffix != ".lock" and path.parent.name != "tensorboard"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in kept}
 
 
 def _sentences(verb: Verb, known: Vocabulary) -> list[str]:
