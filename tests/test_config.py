@@ -65,7 +65,10 @@ OVERRIDES = [
     # override, the message after the file's name
     ("train.epoch=3", r"unknown key 'train\.epoch'; did you mean 'epochs'\?"),
     ("trian.epochs=3", r"unknown key 'trian'; did you mean 'train'\?"),
-    ("qqq=3", r"unknown key 'qqq'; known keys: name, data, model, loss, optim, train, evaluation"),
+    (
+        "qqq=3",
+        r"unknown key 'qqq'; known keys: name, data, model, loss, views, prompts, distill, optim, train, evaluation",
+    ),
     ("train.zzz=3", r"unknown key 'train\.zzz'; known keys: seed, epochs"),
     ("train.epochs=two", r"train\.epochs: .*valid integer"),
     ("train.epochs=2.5", r"train\.epochs: .*valid integer"),

@@ -52,7 +52,7 @@ def calibrate(recognizer: SituationRecognizer, data: TrainingData, config: Confi
     if not verbs & set(data.split.dev_unseen) or not verbs & set(data.split.seen):
         return _by_seen_verbs(recognizer, data, config)
     dev = dev_scores(recognizer, data, config)
-    calibration, scale = choose(dev, taught=config.distill.teaches_readout)
+    calibration, scale = choose(dev, taught=config.distill.teaches_readout, start=recognizer.checkpoint.calibration)
     words = recognizer.model.distilled_scores
     if words is not None and config.distill.teaches_readout:
         with torch.no_grad():
@@ -87,17 +87,17 @@ def dev_scores(recognizer: SituationRecognizer, data: TrainingData, config: Conf
     )
 
 
-def choose(dev: DevScores, *, taught: bool) -> tuple[Calibration, float]:
+def choose(dev: DevScores, *, taught: bool, start: Calibration | None = None) -> tuple[Calibration, float]:
     """The best calibration of the grid, and the distilled readout's scale that goes with it.
 
     Of equals the first is taken: the smaller scale, the smaller constant. Where nothing tells a constant apart, 0 is.
     """
-    best, found, scale_found = -1.0, Calibration(), dev.scale
+    best, found, scale_found = 0.0, start or Calibration(), dev.scale
     for calibration, scale in _candidates(dev, taught):
         scores = _rescaled(dev.scores, scale / dev.scale)
         plain = split_scores(scores, dev.text, calibration).fused
         offset, rare_offset, value = best_offsets(plain, dev)
-        if value > max(best, 0.0):
+        if value > best:
             best, scale_found = value, scale
             found = replace(calibration, unseen_offset=offset, rare_offset=rare_offset)
     return found, scale_found
