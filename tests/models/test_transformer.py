@@ -116,3 +116,25 @@ def test_sinusoids_tell_every_place_apart(width: int) -> None:
     distance = torch.cdist(features, features) + torch.eye(45)
     assert distance.min() > 0.1
     assert features[:, width // 4 * 4 :].abs().sum() == 0
+
+
+@pytest.mark.parametrize(("queries", "folded"), [(1, True), (4, True), (5, False)])
+def test_few_queries_are_folded_and_nothing_else_changes(queries: int, folded: bool) -> None:
+    """Width 32 and 4 heads: up to 4 queries go the short way; values and gradients are those of the long one."""
+    attention = Attention(32, 4).double()
+    asked, keys = torch.randn(2, queries, 32).double(), torch.randn(2, 9, 32).double().requires_grad_()
+    mask = torch.arange(9) < torch.tensor([[9], [5]])
+    called = []
+    original = attention._folded
+    attention._folded = lambda *given: called.append(1) or original(*given)  # type: ignore[method-assign, assignment]
+    for key_mask in (None, mask):
+        found = attention(asked, keys, key_mask)
+        # Padding the queries past the limit takes the long way for the same queries.
+        long = attention(torch.cat([asked, torch.zeros(2, 8, 32).double()], dim=1), keys, key_mask)[:, :queries]
+        torch.testing.assert_close(found, long)
+        short, full = (
+            torch.autograd.grad(result.square().sum(), (keys, attention.key_value.weight)) for result in (found, long)
+        )
+        torch.testing.assert_close(short[0], full[0])
+        torch.testing.assert_close(short[1], full[1])
+    assert bool(called) == folded
