@@ -20,8 +20,8 @@ def signals(
     kind: Annotated[
         str,
         typer.Option(
-            help="learned (MIPD), fixed (hand-written prompt), scene_only, instance_only, no_negatives, block, "
-            "embedding (no prompt), tokens."
+            help="learned (MIPD), fixed (hand-written prompt), known_words (the same, naming training verbs only), "
+            "scene_only, instance_only, no_negatives, block, embedding (no prompt), tokens."
         ),
     ] = "learned",
     teacher: Annotated[str, typer.Option(help="Multimodal LLM: folder, hub name, or 'sketch'.")] = "sketch",

@@ -54,6 +54,12 @@ class WordSpace(nn.Module):
         """D, the text encoder's width."""
         return int(self.embeddings.shape[1])
 
+    def naming_only(self, verbs: Sequence[str], vocabulary: Sequence[str]) -> WordSpace:
+        """The same with only those verbs among the actions: a reader that cannot name any other."""
+        known = {verb.lower() for verb in verbs}
+        named = torch.tensor([text.strip().lower() in known for text in vocabulary]).to(self.gerunds.device)
+        return WordSpace(self.embeddings, self.words, self.gerunds & named)
+
     def expected(self, logits: Tensor, temperature: Tensor | float = 1.0, *, actions: bool = False) -> Tensor:
         """The expected word embedding (..., D) under softmax(logits / temperature), logits (..., V), in float32.
 

@@ -24,7 +24,9 @@ VIEWS = "views"
 _OWN_KEYS = ("data.root", "train.seed", "distill.signals", "distill.token_cache", "distill.view_store")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
-SignalKind = Literal["tokens", "embedding", "fixed", "learned", "scene_only", "instance_only", "no_negatives", "block"]
+SignalKind = Literal[
+    "tokens", "embedding", "fixed", "known_words", "learned", "scene_only", "instance_only", "no_negatives", "block"
+]
 """What the teacher's stage leaves for a row: ``tokens`` a cache of visual tokens, the others a folder of readings."""
 
 

@@ -37,12 +37,15 @@ def fresh_prompts(stage: StageParts, kind: str) -> PromptReader:
     torch.manual_seed(stage.seed)
     if kind == "block":
         return TokenBlock(stage.teacher, stage.words).to(stage.teacher.device)
+    words = stage.words
+    if kind == "known_words":
+        words = words.naming_only(stage.data.vocabulary.verb_names, stage.teacher.vocabulary)
     # A part that is not learned stays the hand-written one, so that each row has both kinds of readings.
     return InteractivePrompts(
         stage.teacher,
-        stage.words,
-        learn_scene=kind not in ("fixed", "instance_only"),
-        learn_instance=kind not in ("fixed", "scene_only"),
+        words,
+        learn_scene=kind not in ("fixed", "known_words", "instance_only"),
+        learn_instance=kind not in ("fixed", "known_words", "scene_only"),
     ).to(stage.teacher.device)
 
 

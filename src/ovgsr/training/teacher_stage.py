@@ -16,7 +16,9 @@ from ovgsr.training.reading import require_asked, write_readings
 from ovgsr.training.stage_one import TUNED, fresh_prompts, tuned_prompts
 from ovgsr.training.stage_parts import StageObserver, StageParts
 
-SignalKind = Literal["fixed", "learned", "scene_only", "instance_only", "no_negatives", "block", "embedding", "tokens"]
+SignalKind = Literal[
+    "fixed", "known_words", "learned", "scene_only", "instance_only", "no_negatives", "block", "embedding", "tokens"
+]
 
 
 def signals(stage: StageParts, kind: SignalKind) -> Path:
