@@ -13,8 +13,8 @@ from ovgsr.training.ablation import Ablation, first_difference
 from ovgsr.training.ablation_plan import AblationError, load_plan
 
 ROWS = [
-    "closed", "no_teacher", "label_text", "tokens", "embedding", "embedding_views", "fixed", "fixed_views",
-    "scene_only", "instance_only", "no_negatives", "mipd", "block", "teacher",
+    "closed", "no_teacher", "no_teacher_large", "label_text", "tokens", "embedding", "embedding_views", "fixed", "fixed_views",
+    "known_words", "scene_only", "instance_only", "no_negatives", "mipd", "block", "teacher",
 ]  # fmt: skip
 
 
@@ -45,12 +45,13 @@ def test_the_packages_plans(name: str, tmp_path: Path) -> None:
     )
     ablation = Ablation(plan, tmp_path / "data", tmp_path / "out")
     cells = ablation.cells()
-    assert len(cells) == 13 * 3 + 1, "a prompted teacher draws nothing by chance"
+    assert len(cells) == 15 * 3 + 1, "a prompted teacher draws nothing by chance"
     ablation.require_recipes(cells)  # every override is a setting that there is
     views = {row.name: ablation.config(ablation.cell(row.name, 1)).distill.views for row in plan.rows[:-1]}
-    assert [name for name, share in views.items() if not share] == ["closed", *ROWS[1:5], "fixed"]
-    budgets = {ablation.config(cell).train.model_copy(update={"seed": 0}).model_dump_json() for cell in cells[:13]}
-    assert len(budgets) == 1, "the same budget for every row"
+    assert [name for name, share in views.items() if not share] == ["closed", *ROWS[1:6], "fixed"]
+    alike = [cell for cell in cells[:15] if cell.row.name != "no_teacher_large"]
+    budgets = {ablation.config(cell).train.model_copy(update={"seed": 0}).model_dump_json() for cell in alike}
+    assert len(budgets) == 1, "the same budget for every row but the control for compute"
 
 
 WRONG = [
@@ -81,7 +82,7 @@ def test_a_wrong_plan_is_told_in_a_sentence(changes: dict[str, Any], message: st
 
 def test_files_that_are_no_plan(tmp_path: Path) -> None:
     with pytest.raises(
-        AblationError, match=r"nowhere: there is no such plan file; the package's plans are: sketch, swig"
+        AblationError, match=r"nowhere: there is no such plan file; the package's plans are: demo, sketch, swig"
     ):
         load_plan("nowhere")
     for text, message in (("rows: [", "not a readable plan"), ("- 1", "a plan is a map with the keys rows")):
