@@ -3,8 +3,8 @@
 python benchmarks/bench_distillation.py [--pictures 512] [--rounds 3] [--threads 1]
 
 Draws a small SketchSWiG, lets random vectors stand for a teacher's readings (speed does not depend on what they say),
-and times whole optimiser steps of 64 pictures, and the loading of their batches apart from them. Rows: no teacher; scene
-and role readings from disk; the same with 32 of 96 pictures being composite views, beside plain steps of 96
+and times whole optimiser steps of 64 pictures, and the loading of their batches apart from them. Rows: no teacher;
+scene and role readings from disk; the same with 48 of 112 pictures being composite views, beside plain steps of 112
 pictures. Ratios are medians over rounds in which the rows take turns.
 """
 
@@ -113,20 +113,20 @@ def main() -> None:
         rows = {
             "no teacher, 64 pictures": Row(load_config("sketch_open", common)),
             "scene and role readings, 64 pictures": Row(load_config("sketch_open", taught)),
-            "no teacher, 96 pictures": Row(load_config("sketch_open", [*common, "train.batch_size=96"])),
-            "readings, 64 pictures and 32 views": Row(
-                load_config("sketch_open", [*taught, "distill.views=0.5", f"distill.view_store={work / 'views'}"])
+            "no teacher, 112 pictures": Row(load_config("sketch_open", [*common, "train.batch_size=112"])),
+            "readings, 64 pictures and 48 views": Row(
+                load_config("sketch_open", [*taught, "distill.views=0.75", f"distill.view_store={work / 'views'}"])
             ),
         }
         for turn in range(options.rounds + 1):
             for row in rows.values():
                 for _ in range(STEPS):
                     row.step(keep=turn > 0)
-    base = {"64": "no teacher, 64 pictures", "96": "no teacher, 96 pictures"}
+    base = {"64": "no teacher, 64 pictures", "112": "no teacher, 112 pictures"}
     print("| step | ms | ms to load the batch | against no teacher, as many pictures |")
     print("| --- | --- | --- | --- |")
     for name, row in rows.items():
-        reference = rows[base["96" if "32 views" in name or "96" in name else "64"]]
+        reference = rows[base["112" if "48 views" in name or "112" in name else "64"]]
         ratio = statistics.median(row.stepping) / statistics.median(reference.stepping)
         print(
             f"| {name} | {1000 * statistics.median(row.stepping):.0f} | {1000 * statistics.median(row.loading):.0f} "

@@ -93,7 +93,7 @@ class DistillSettings(Section):
     relation_temperature: float = Field(0.1, gt=0, description="temperature of the relation term's softmax")
     instance: float = Field(0.5, ge=0, description="weight of 1 - cosine between role features and role readings")
     views: float = Field(0.0, ge=0, le=4, description="composite views shown for each training picture, on average")
-    view_store: str | None = Field(None, description="folder of the composite views (ovgsr teacher views)")
+    view_store: str | None = Field(None, description="folder of the composite views (ovgsr teacher signals)")
     tokens: float = Field(0.0, ge=0, description="weight of plain token distillation (needs token_cache)")
     token_cache: str | None = Field(None, description="folder of the teacher's visual tokens (ovgsr teacher tokens)")
     label_text: bool = Field(
@@ -136,7 +136,7 @@ class PromptSettings(Section):
     learning_rate: float = Field(1e-3, gt=0, description="peak learning rate")
     temperature: float = Field(0.1, gt=0, description="temperature of the contrast with the rationales (NMPA)")
     learn_temperature: bool = Field(False, description="learn the temperature, from the given one on")
-    anchor: float = Field(2.0, ge=0, description="weight of 1 - cosine to the hand-written prompt's readings")
+    anchor: float = Field(2.0, ge=0, description="weight of 1 - cosine to the hand-written prompt's scene reading")
     negatives: Literal["claim", "rationale", "none"] = Field(
         "claim", description="own negatives: what they claim, the judgement as written, or none"
     )

@@ -83,7 +83,7 @@ def test_two_processes_at_a_time(
 
 
 BAD = [
-    (["nowhere"], "nowhere: there is no such plan file; the package's plans are: sketch, swig"),
+    (["nowhere"], "nowhere: there is no such plan file; the package's plans are: demo, sketch, swig"),
     (["--rows", "mipt"], r"the plan has no row 'mipt'; did you mean 'mipd'\?"),
     (["--seeds", "0,x"], "--seeds must be whole numbers, such as 0,1,2, not '0,x'"),
     (["--override", "train.epoch=2"], r"unknown key 'train.epoch'; did you mean 'epochs'\?"),

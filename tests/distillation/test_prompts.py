@@ -121,7 +121,8 @@ def test_what_is_learned_has_a_gradient_and_the_teacher_has_none(
 ) -> None:
     prompts = InteractivePrompts(teacher, words, learn_scene=scene, learn_instance=instance)
     trainable = {name.partition(".")[0] for name, value in prompts.named_parameters() if value.requires_grad}
-    assert trainable == (names | {"log_temperature"} if names else set())
+    heat = {name for part, name in ((scene, "scene_log_temperature"), (instance, "role_log_temperature")) if part}
+    assert trainable == names | heat
     assert not any(name in dict(prompts.named_parameters()) for name in ("words.embeddings", "role_start"))
     if not names:
         return
@@ -155,6 +156,22 @@ def test_prompts_look_at_one_another_once_the_interaction_is_learned(teacher: Mu
     changed = learned(teacher, visual, roles).roles
     assert changed is not None
     assert (before.roles - changed).norm() > 1e-4, "scene -> instance"
+
+
+@torch.no_grad()
+def test_tuned_prompts_read_the_scene_alone(teacher: MultimodalLLM, words: WordSpace) -> None:
+    """Views and dev come without roles: once tuned, the scene is read without them everywhere; roles still see it."""
+    prompts, visual = _learned(teacher, words), tokens(teacher, (4, 4))
+    roles = role_inputs([LEFT, RIGHT])
+    together, alone = prompts(teacher, visual, roles), prompts(teacher, visual, roles, alone=True)
+    bare = prompts(teacher, visual, None).scene
+    assert not torch.allclose(together.scene, bare, atol=1e-3)
+    torch.testing.assert_close(alone.scene, bare)
+    tuned = prompts.eval()(teacher, visual, roles)
+    torch.testing.assert_close(tuned.scene, bare)
+    assert tuned.roles is not None
+    assert together.roles is not None
+    torch.testing.assert_close(tuned.roles, together.roles)
 
 
 @torch.no_grad()

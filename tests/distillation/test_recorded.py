@@ -78,7 +78,7 @@ def test_a_teacher_that_reads_no_roles_gives_none(tmp_path: Path) -> None:
 
 
 def test_readings_go_to_worker_processes(tmp_path: Path, views: ViewStore) -> None:
-    folder = _write(tmp_path / "s", views.names)
+    folder = _write(tmp_path / "s", views.names, views_digest=views.digest)
     readings = _read(signals=folder, views=1, view_store=str(views.folder))
     first = readings.views(np.random.default_rng(3))
     copied = pickle.loads(pickle.dumps(readings))
@@ -89,7 +89,7 @@ def test_readings_go_to_worker_processes(tmp_path: Path, views: ViewStore) -> No
 
 
 def test_views_come_with_their_own_readings_and_as_often_as_asked_for(tmp_path: Path, views: ViewStore) -> None:
-    folder = _write(tmp_path / "s", views.names)
+    folder = _write(tmp_path / "s", views.names, views_digest=views.digest)
     by_content = {views.picture(name).tobytes(): number for number, name in enumerate(views.names)}
     assert len(by_content) == 4
     for share in (0.25, 1.5):
@@ -144,7 +144,7 @@ def test_tokens_of_a_cache(tmp_path: Path) -> None:
 
 
 def test_what_is_refused(tmp_path: Path, views: ViewStore) -> None:
-    folder = _write(tmp_path / "s", views.names)
+    folder = _write(tmp_path / "s", views.names, views_digest=views.digest)
     with pytest.raises(SignalError, match=r"s: readings in the space of the text encoder 'minilm:123:mean' \(2 numb"):
         RecordedReadings(NAMES, DistillSettings(signals=folder), text_fingerprint="clip:9:cls", text_width=2)
     with pytest.raises(SignalError, match=r"but the student reads words embedded by .* \(3\)"):

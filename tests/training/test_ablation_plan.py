@@ -13,7 +13,8 @@ from ovgsr.training.ablation import Ablation, first_difference
 from ovgsr.training.ablation_plan import AblationError, load_plan
 
 ROWS = [
-    "closed", "no_teacher", "no_teacher_large", "label_text", "tokens", "embedding", "embedding_views", "fixed", "fixed_views",
+    "closed", "no_teacher", "no_teacher_large", "label_text", "tokens", "embedding", "embedding_views", "fixed",
+    "fixed_views",
     "known_words", "scene_only", "instance_only", "no_negatives", "mipd", "block", "teacher",
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The choice among composite views, by hand: what is new, and as many of the others."""
+"""The choice among composite views, by hand: what is new, and some of the others."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _pictures(*reds: int) -> list[Image.Image]:
 
 def _novel(threshold: float = 0.5, *, verbs: tuple[str, ...] = ("throwing", "cutting"), gerunds: bool = True) -> Any:
     teacher: Any = Teacher()
-    return NovelPictures(teacher, _words(gerunds), verbs, ViewSettings(novel=threshold)), teacher
+    return NovelPictures(teacher, _words(gerunds), verbs, ViewSettings(novel=threshold, others=1)), teacher
 
 
 def test_the_share_of_training_verbs_among_actions() -> None:
@@ -103,5 +103,6 @@ def test_the_threshold_decides_and_is_named() -> None:
     pictures = _pictures(25, 25, 25)  # a fifth
     assert strict(pictures) == [True, False, False]
     assert lax(pictures) == [True, True, True]
-    assert strict.fingerprint == "t:1:novel-0.1"
+    assert strict.fingerprint.startswith("t:1:novel-0.1-1:")
+    assert _novel(0.1, verbs=("throwing",))[0].fingerprint != strict.fingerprint, "other verbs are known"
     assert lax.fingerprint != strict.fingerprint

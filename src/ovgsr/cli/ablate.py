@@ -42,11 +42,10 @@ def ablate(
     from ovgsr.training.ablation import Ablation
     from ovgsr.training.ablation_plan import load_plan
 
+    ablation = Ablation(load_plan(plan), data, out, tuple(override or ()), teacher, device)
     if only_cell is not None:
-        ablation = Ablation(load_plan(plan), data, out, tuple(override or ()), teacher, device)
         _one_cell(ablation, only_cell, only_signals)
         return
-    ablation = Ablation(load_plan(plan), data, out, tuple(override or ()), teacher, device)
     names = None if rows is None else [name.strip() for name in rows.split(",") if name.strip()]
     cells = ablation.cells(names, _numbers(seeds))
     ablation.require_recipes(ablation.shown(cells))

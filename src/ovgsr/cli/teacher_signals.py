@@ -76,7 +76,7 @@ def _tell(folder: Path, work: Path) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    views = f" distill.view_store={work / 'views'} distill.views=0.5" if store.views else ""
+    views = f" distill.view_store={work / 'views'} distill.views=0.75" if store.views else ""
     console.print(
         f"train with: model.distilled_readout=true distill.signals={folder}{views}", highlight=False, soft_wrap=True
     )

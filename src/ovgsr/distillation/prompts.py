@@ -98,7 +98,8 @@ class InteractivePrompts(PromptReader):
         self.role_text = nn.Linear(words.width, width)
         self.role_box = nn.Linear(4, width)
         self.strength = nn.Parameter(torch.tensor(4.0))
-        self.log_temperature = nn.Parameter(torch.zeros(2))
+        self.scene_log_temperature = nn.Parameter(torch.zeros(()))
+        self.role_log_temperature = nn.Parameter(torch.zeros(()))
         self.look = nn.LayerNorm(width)
         self.interaction = Attention(width, heads if width % heads == 0 else 1)
         for layer in (self.role_text, self.role_box, self.interaction.output):
@@ -107,15 +108,27 @@ class InteractivePrompts(PromptReader):
         for name, parameter in self.named_parameters():
             learned = (learn_scene and name.startswith("scene")) or (learn_instance and name.startswith(_OF_ROLES))
             shared = name.startswith(("interaction", "look")) and learn_scene and learn_instance
-            parameter.requires_grad_(
-                learned or shared or (name == "log_temperature" and (learn_scene or learn_instance))
-            )
+            parameter.requires_grad_(learned or shared)
 
-    def forward(self, teacher: MultimodalLLM, visual: Sequence[VisualTokens], roles: RoleInputs | None) -> Readings:
-        """Readings of B pictures; ``roles`` None or R = 0: the scene alone."""
+    def forward(
+        self,
+        teacher: MultimodalLLM,
+        visual: Sequence[VisualTokens],
+        roles: RoleInputs | None,
+        *,
+        alone: bool = False,
+    ) -> Readings:
+        """Readings of B pictures; ``roles`` None or R = 0: the scene alone.
+
+        The scene prompts look at the instance prompts while they are tuned, unless they are to be ``alone``. Once tuned
+        (``eval()``) they read every picture alone, so that training pictures, views and dev are read alike: only the
+        first come with roles.
+        """
         if not visual:
             raise PromptError("no picture to read")
         scene, instance = self.soft_tokens(len(visual), roles)
+        if instance is not None and (alone or not self.training):
+            scene, _ = self.soft_tokens(len(visual), None)
         found = self._read_scene(teacher, visual, scene)
         if instance is None or roles is None or not bool(roles.mask.any()):
             return Readings(found)
@@ -153,7 +166,7 @@ class InteractivePrompts(PromptReader):
     def _read_scene(self, teacher: MultimodalLLM, visual: Sequence[VisualTokens], soft: Tensor) -> Tensor:
         states = teacher.soft_token_states(list(visual), soft, question=SCENE_QUESTION)
         logits = teacher.vocabulary_logits(states)
-        heat = self.log_temperature[0].exp()
+        heat = self.scene_log_temperature.exp()
         everything = self.words.expected(logits, heat)
         action = self.words.expected(logits[:, self.action], heat, actions=True)
         everything = torch.cat([everything[:, : self.action], action[:, None], everything[:, self.action + 1 :]], dim=1)
@@ -174,7 +187,7 @@ class InteractivePrompts(PromptReader):
             rows=where[:, 0],
         )
         logits = teacher.vocabulary_logits(states[:, -1])
-        read = self.words.expected(logits, self.log_temperature[1].exp())
+        read = self.words.expected(logits, self.role_log_temperature.exp())
         found = torch.zeros(*roles.mask.shape, self.text_width, dtype=read.dtype, device=read.device)
         found = found.masked_scatter(roles.mask[..., None], read)
         # Without a box the hand-written words ask for whatever stands in the middle: no answer about this role.

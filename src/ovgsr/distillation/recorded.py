@@ -47,10 +47,10 @@ class RecordedReadings:
                 )
         if settings.views and settings.view_store and self._store is not None:
             self._views = ViewStore.open(Path(settings.view_store))
-            if tuple(self._store.view_names) != tuple(self._views.names):
+            if self._store.info.views_digest != self._views.digest:
                 raise SignalError(
                     f"{settings.signals}: its readings are not of the views in {settings.view_store}; "
-                    "write them anew with ovgsr teacher signals --views"
+                    "write both anew with ovgsr teacher signals"
                 )
         if settings.token_cache:
             self._tokens = TokenCache.open(settings.token_cache)

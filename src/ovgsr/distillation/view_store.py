@@ -142,11 +142,13 @@ class ViewStore:
 
 
 def source_fingerprint(images: Sequence[AnnotatedImage]) -> str:
-    """SHA-256 over everything of the annotations that a view depends on: names, sizes, and the boxes used."""
+    """SHA-256 over everything of the annotations that a view depends on: names, sizes, verbs, nouns, boxes."""
     digest = hashlib.sha256()
     for image in images:
         boxes = list(usable_boxes(image).items())
-        record = [image.file_name, image.width, image.height, agent_role(image), item_roles(image), boxes]
+        nouns = {role: noun.noun for role, noun in image.situation.nouns.items()}
+        place = [image.file_name, image.width, image.height, agent_role(image), item_roles(image), boxes]
+        record = [*place, image.situation.verb, nouns]
         digest.update(json.dumps(record).encode("ascii") + b"\n")
     return digest.hexdigest()
 

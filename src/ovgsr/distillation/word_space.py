@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from ovgsr.errors import OvgsrError
 from ovgsr.models.text_encoder import TextEncoder
 
+_NO_ACTIONS = {"something", "anything", "nothing", "everything", "during", "morning", "evening", "spring", "string"}
+
 
 class PromptError(OvgsrError):
     """Prompts that cannot be built, tuned, kept or read as asked."""
@@ -58,6 +60,8 @@ class WordSpace(nn.Module):
         """The same with only those verbs among the actions: a reader that cannot name any other."""
         known = {verb.lower() for verb in verbs}
         named = torch.tensor([text.strip().lower() in known for text in vocabulary]).to(self.gerunds.device)
+        if not bool((self.gerunds & named).any()):
+            raise PromptError("none of the training verbs is a single token of the teacher; this control cannot be run")
         return WordSpace(self.embeddings, self.words, self.gerunds & named)
 
     def expected(self, logits: Tensor, temperature: Tensor | float = 1.0, *, actions: bool = False) -> Tensor:
@@ -85,5 +89,5 @@ def whole_words(vocabulary: Sequence[str]) -> list[bool]:
 
 
 def is_gerund(word: str) -> bool:
-    """Whether a word looks like a verb's -ing form; a few nouns and "during" do as well, which costs little."""
-    return len(word) > 5 and word.endswith("ing") and word.islower()
+    """Whether a word looks like a verb's -ing form; a few nouns do as well, which costs little."""
+    return len(word) > 5 and word.endswith("ing") and word.islower() and word not in _NO_ACTIONS

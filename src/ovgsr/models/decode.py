@@ -32,15 +32,17 @@ def split_scores(scores: VerbScores, text: TextEmbeddings, calibration: Calibrat
 
     The distilled readout, which met training verbs and others alike, says how likely it is that the verb is one of
     training; among those the two readouts are mixed log-linearly, ``recognition_weight`` to the recognizer; the others
-    are the distilled readout's alone. The offset is added to the verbs that were not in training: calibrated stacking
-    (Chao et al. 2016), against the bias of a recognizer towards the verbs it was trained on; rare ones have their own.
+    are the distilled readout's alone. Constants are added to the verbs that were not in training, and to rare ones
+    where such verbs compete: calibrated stacking (Chao et al. 2016), against a recognizer's bias towards the verbs it
+    was trained on.
     """
     recognition = scores.recognition.float().clamp(min=_IMPOSSIBLE).log_softmax(dim=-1)
     known = torch.ones(recognition.shape[-1], dtype=torch.bool, device=recognition.device)
     if text.verb_classes is not None:
         known = text.verb_classes >= 0
     offset = calibration.unseen_offset * (~known).to(recognition.dtype)
-    if text.rare_verbs is not None:
+    # Among verbs of training alone there is nothing that the constants were chosen to balance.
+    if text.rare_verbs is not None and not bool(known.all()):
         offset = offset + calibration.rare_offset * text.rare_verbs.to(recognition.dtype)
     weight = calibration.recognition_weight
     if scores.distilled is None or weight >= 1:

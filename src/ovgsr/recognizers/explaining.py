@@ -20,7 +20,7 @@ from ovgsr.models.heads import Readout, TextSimilarity
 from ovgsr.models.situation_transformer import SituationTransformer
 from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.situation import GroundedNoun, Situation
-from ovgsr.tensors import Encoded, RoleOutputs, TextEmbeddings
+from ovgsr.tensors import Encoded, RoleOutputs
 from ovgsr.vocabulary import Vocabulary
 
 NEXT_NOUNS = 3
@@ -145,7 +145,11 @@ def explain(
         grid=encoded.grid,
         verbs=verbs,
         readings=tuple(
-            SceneReading(name, seen.cpu(), _nearest_verbs(space, feature, text, complete, top_k))
+            SceneReading(
+                name,
+                seen.cpu(),
+                _nearest_verbs(space, feature, text.told_verbs if name == "distilled" else text.verbs, complete, top_k),
+            )
             for name, (seen, space, feature) in readings.items()
         ),
         roles=_roles(situation, outputs, complete),
@@ -175,11 +179,11 @@ def _readings(model: SituationTransformer, encoded: Encoded, *, with_distilled: 
 
 
 def _nearest_verbs(
-    space: TextSimilarity | None, feature: Tensor, text: TextEmbeddings, vocabulary: Vocabulary, count: int
+    space: TextSimilarity | None, feature: Tensor, words: Tensor, vocabulary: Vocabulary, count: int
 ) -> tuple[tuple[str, float], ...]:
     if space is None:
         return ()
-    cosines = space.words(text.verbs) @ space.embed(feature)
+    cosines = space.words(words) @ space.embed(feature)
     return tuple((vocabulary.verb_names[index], cosine) for index, cosine in _largest(cosines, count))
 
 
@@ -193,7 +197,10 @@ def _nearest_texts(
     if not different or space is None:
         return (), None
     embedded = recognizer.text_encoder.encode([known.text for known in different]).to(recognizer.device)
-    cosines = space.words(embedded) @ space.embed(feature)
+    # Rationales share another part than verbs do: each kind of sentence is centred by its own mean.
+    shared = embedded.mean(dim=0) if len(different) > 1 else torch.zeros_like(embedded[0])
+    centred = torch.nn.functional.normalize(embedded - shared, dim=-1)
+    cosines = centred @ space.embed(feature)
     return tuple((different[index], cosine) for index, cosine in _largest(cosines, count)), name
 
 

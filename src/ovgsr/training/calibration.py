@@ -21,7 +21,7 @@ from ovgsr.tensors import TextEmbeddings, VerbScores
 from ovgsr.training.training_data import TrainingData
 from ovgsr.training.validate import predict_dev
 
-RECOGNITION_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9)
+RECOGNITION_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 DISTILLED_SCALES = (7.0, 10.0, 15.0, 20.0, 30.0)
 OFFSETS = tuple(step / 4 for step in range(-16, 65))
 RARE_OFFSETS = tuple(step / 4 for step in range(17))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import torch
@@ -31,13 +32,14 @@ class NovelPictures:
     ) -> None:
         self._teacher, self._words, self._settings = teacher, words, settings
         known = {name.lower() for name in training_verbs}
+        self._names = hashlib.sha256("\n".join(sorted(known)).encode()).hexdigest()[:16]
         self._known = torch.tensor([text.strip().lower() in known for text in teacher.vocabulary])
         self._start = teacher.embed_text(ACTION_START)
 
     @property
     def fingerprint(self) -> str:
         """Names the teacher and the rule."""
-        return f"{self._teacher.fingerprint}:novel-{self._settings.novel:g}-{self._settings.others:g}"
+        return f"{self._teacher.fingerprint}:novel-{self._settings.novel:g}-{self._settings.others:g}:{self._names}"
 
     def __call__(self, candidates: list[Image.Image]) -> list[bool]:
         """Which of the candidates to keep."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ovgsr.config import PromptSettings
-from ovgsr.distillation.prompts import PromptReader, Readings, RoleInputs
+from ovgsr.distillation.prompts import InteractivePrompts, PromptReader, Readings, RoleInputs
 from ovgsr.distillation.rationale_texts import RationaleTexts
 from ovgsr.distillation.role_inputs import AnnotatedRoles
 from ovgsr.losses.alignment import gather_pool, gaze_loss, glimpse_loss
@@ -95,7 +95,8 @@ class PromptTuning:
         """The weighted terms of one step."""
         visual = self.data.visual(indices)
         roles = self._some_roles(self.data.roles(indices), generator)
-        read: Readings = self.prompts(self.teacher, visual, roles)
+        # Every other step the scene prompts are alone, as they will be when they read.
+        read: Readings = self.prompts(self.teacher, visual, roles, **self._alone())
         with torch.no_grad():
             held: Readings = self.anchor(self.teacher, visual, None)
         glimpses = self.data.texts.glimpses(indices, read.scene)
@@ -118,6 +119,9 @@ class PromptTuning:
             told = self.prompts(self.teacher, shown_views, None)
             found["anchor_views"] = self.settings.anchor * scene_loss(told.scene, kept.scene)
         return found
+
+    def _alone(self) -> dict[str, bool]:
+        return {"alone": bool(self.state.step % 2)} if isinstance(self.prompts, InteractivePrompts) else {}
 
     def _step(self) -> dict[str, float]:
         generator = np.random.default_rng([self.seed, self.state.step])
@@ -154,7 +158,9 @@ class PromptTuning:
     def _check(self, watch: Watch | None) -> None:
         if self.data.held_out is None:
             return
+        self.prompts.eval()
         scores = zero_shot(self.prompts, self.teacher, self.data.held_out)
+        self.prompts.train()
         self.state.history.append({"step": float(self.state.step), **scores})
         # Not worse is better: what was tuned longer knows more of what dev does not ask.
         if scores["harmonic_mean"] >= self.state.best_score - 1e-9 or not self.state.best:

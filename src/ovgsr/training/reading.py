@@ -27,6 +27,7 @@ def write_readings(
     The teacher reads pixels only: of an annotation it is told the names of the roles and where they are, never the verb
     or a noun; of a view nothing.
     """
+    reader.eval()
     cache = stage.tokens()
     names = [image.file_name for image in stage.data.train]
     place = {name: index for index, name in enumerate(names)}
@@ -72,8 +73,14 @@ def _read_views(stage: StageParts, kind: str, reader: PromptReader, writer: Sign
 
 def asked(stage: StageParts, kind: str) -> dict[str, Any]:
     """The settings that a kind of readings depends on, as its folder remembers them."""
-    prompts = {"prompts": stage.config.prompts.model_dump(mode="json")} if kind in TUNED else {}
-    return stage.identity() | prompts
+    if kind not in TUNED:
+        return stage.identity()
+    written = stage.rationales.identity
+    tuned = {
+        "prompts": stage.config.prompts.model_dump(mode="json"),
+        "rationales": f"{written.model}:{written.template_sha256}",
+    }
+    return stage.identity() | tuned
 
 
 def require_asked(stage: StageParts, kind: str, folder: Path) -> None:

@@ -18,7 +18,7 @@ from ovgsr.config import Config
 from ovgsr.data.swig import image_folder, image_path
 from ovgsr.distillation.rationale_data import RationaleData, write_template_rationales
 from ovgsr.distillation.role_inputs import AnnotatedRoles
-from ovgsr.distillation.view_store import ViewStore, write_views
+from ovgsr.distillation.view_store import ViewStore, source_fingerprint, write_views
 from ovgsr.distillation.word_space import WordSpace
 from ovgsr.errors import OvgsrError
 from ovgsr.models.preprocess import decode_image, load_image
@@ -72,7 +72,7 @@ class StageParts:
             "seed": self.seed,
             "views": self.config.views.model_dump(mode="json"),
             "split": split_sha256(self.data.split),
-            "pictures": len(self.data.train),
+            "pictures": source_fingerprint(self.data.train),
         }
 
     @cached_property
@@ -107,7 +107,7 @@ class StageParts:
         return self._cached("visual tokens", self.work / "tokens", named)
 
     def views(self) -> ViewStore:
-        """Composite views of training pictures, half of them chosen by the teacher for showing something new."""
+        """Composite views of training pictures, those that show the teacher something new, and some others."""
         self.observer.stage("composite views")
         novel = NovelPictures(self.teacher, self.words, self.data.vocabulary.verb_names, self.config.views)
         return write_views(
