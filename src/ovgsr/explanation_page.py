@@ -233,7 +233,7 @@ def _verb_row(verb: VerbReading, chosen: str) -> _VerbRow:
         round(100 * verb.probability, 1),
         _log_text(verb.recognition),
         "–" if verb.distilled is None else _log_text(verb.distilled),
-        cosine(verb.unseen_constant) if verb.unseen_constant else "0",
+        cosine(verb.constant) if verb.constant else "0",
         _log_text(verb.fused),
         verb.in_training,
         verb.verb == chosen,

@@ -109,14 +109,14 @@ def test_verbs_outside_training_get_the_constant(recognizer_of: Callable[..., Si
     recognizer = recognizer_of(Calibration(1.5))
     offered = recognizer.vocabulary.with_verbs(["throwing", "cutting", "eating"])
     verbs = {verb.verb: verb for verb in explain(recognizer, picture(), offered).verbs}
-    assert {name: (verb.in_training, verb.unseen_constant) for name, verb in verbs.items()} == {
+    assert {name: (verb.in_training, verb.constant) for name, verb in verbs.items()} == {
         "throwing": (True, 0.0),
         "cutting": (True, 0.0),
         "eating": (False, 1.5),
     }
-    total = math.log(sum(math.exp(verb.recognition + verb.unseen_constant) for verb in verbs.values()))
+    total = math.log(sum(math.exp(verb.recognition + verb.constant) for verb in verbs.values()))
     for verb in verbs.values():
-        assert verb.fused == pytest.approx(verb.recognition + verb.unseen_constant - total, abs=1e-5)
+        assert verb.fused == pytest.approx(verb.recognition + verb.constant - total, abs=1e-5)
 
 
 def test_a_verb_asked_for_is_listed_with_its_rank(recognizer_of: Callable[..., SituationRecognizer]) -> None:

@@ -64,14 +64,14 @@ class RoleReading:
 class VerbReading:
     """How the score of one verb came about: natural logarithms of probabilities over the offered verbs.
 
-    ``unseen_constant`` was added before the last normalisation, so that the parts do not sum to ``fused``.
+    ``constant`` was added before the last normalisation, so that the parts do not sum to ``fused``.
     """
 
     verb: str
     rank: int
     recognition: float
     distilled: float | None
-    unseen_constant: float
+    constant: float
     fused: float
     in_training: bool
 
@@ -126,7 +126,7 @@ def explain(
             rank=ranking.index(index) + 1,
             recognition=float(split.recognition[0, index]),
             distilled=None if split.distilled is None else float(split.distilled[0, index]),
-            unseen_constant=float(split.offset[index]),
+            constant=float(split.offset[index]),
             fused=float(split.fused[0, index]),
             in_training=text.verb_classes is not None and bool(text.verb_classes[index] >= 0),
         )

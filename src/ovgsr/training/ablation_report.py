@@ -23,10 +23,10 @@ _SPACE = "\N{NO-BREAK SPACE}"
 _COMPARED: tuple[Part, ...] = ("verbs", "calibrated", "roles")
 _PART_NOTES: Mapping[Part, str] = MappingProxyType(
     {
-        "verbs": "Without the constant. AUSUC and unseen among unseen owe nothing to one.",
-        "calibrated": "The constant was chosen on dev pictures alone.",
+        "verbs": "Without the constants. AUSUC and unseen among unseen owe nothing to one.",
+        "calibrated": "The constants were chosen on dev pictures alone.",
         "roles": "Value and grounded value in the annotated verb's frame; the last column asks for the verb as well, "
-        "with the constant.",
+        "with the constants.",
         "cost": "ms a training step: the median over the run's log, on the machine that ran it.",
     }
 )
@@ -125,8 +125,8 @@ def note(table: AblationTable) -> str:
     seeds = max((len(row.seeds) for row in table.rows), default=0)
     spread = "± is the standard deviation over seeds (n - 1)." if seeds > 1 else "One seed: no spread."
     return (
-        f"Pictures of {plan.fold}, percent, official profile. {spread} The constant for unseen verbs was chosen on "
-        "dev; a row without one (a closed vocabulary, the teacher) has the same numbers with and without."
+        f"Pictures of {plan.fold}, percent, official profile. {spread} The constants for unseen and rare verbs were "
+        "chosen on dev; stage 1 was run once for all seeds; a row without one (a closed vocabulary, the teacher) has the same numbers with and without."
     )
 
 

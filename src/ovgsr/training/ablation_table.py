@@ -29,7 +29,7 @@ Part = Literal["verbs", "calibrated", "roles", "cost"]
 PARTS: Mapping[Part, str] = MappingProxyType(
     {
         "verbs": "Verbs, all of them competing",
-        "calibrated": "Verbs, with the constant for unseen verbs",
+        "calibrated": "Verbs, with the constants for unseen and rare verbs",
         "roles": "Roles",
         "cost": "What a row costs",
     }
@@ -46,7 +46,7 @@ class Column:
     title: str
     path: tuple[str, ...]
     calibrated: bool = False
-    """Read with the constant for unseen verbs where the results file has it."""
+    """Read with the constants for unseen and rare verbs where the results file has it."""
     digits: int = 1
     drawn: Drawn | None = None
     """Of which pictures verb top-1 is drawn anew for the bootstrap; "ausuc" for that area."""
@@ -169,7 +169,7 @@ def _read_row(row: Row, cells: Sequence[Cell]) -> TableRow:
 def number_of(results: Mapping[str, Any], column: Column) -> float | None:
     """A column's number in a results file, None where it is absent.
 
-    Where a system has no constant for unseen verbs (a closed vocabulary, a prompted teacher, a constant of 0) its
+    Where a system has no constants (a closed vocabulary, a prompted teacher, a constant of 0) its
     results with and without are the same.
     """
     shifted = results.get("with_offset")

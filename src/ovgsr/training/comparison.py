@@ -34,7 +34,7 @@ def side_by_side(
 ) -> TableSection:
     """Both systems' numbers and the gain of the first over the second, for each subset of verbs, percent.
 
-    Under the first profile, and with each system's constant for unseen verbs where it has one.
+    Under the first profile, and with each system's constants for unseen and rare verbs where it has them.
     """
     profile = next(iter(results_a.profiles))
     ours, theirs = (_calibrated(results, profile) for results in (results_a, results_b))
@@ -53,7 +53,8 @@ def side_by_side(
         title=f"{titles[0]} beside {titles[1]}, {fold_title or results_a.fold} ({profile} profile, percent)",
         columns=("pictures of", "images", "measure", *titles, "gain"),
         rows=rows,
-        note="Gain is the first minus the second, in points. Both with their constant for unseen verbs, chosen on dev.",
+        note="Gain is the first minus the second, in points. Both with their constants for unseen and rare verbs, which "
+        "were chosen on dev.",
     )
 
 
