@@ -126,7 +126,8 @@ def note(table: AblationTable) -> str:
     spread = "± is the standard deviation over seeds (n - 1)." if seeds > 1 else "One seed: no spread."
     return (
         f"Pictures of {plan.fold}, percent, official profile. {spread} The constants for unseen and rare verbs were "
-        "chosen on dev; stage 1 was run once for all seeds; a row without one (a closed vocabulary, the teacher) has the same numbers with and without."
+        "chosen on dev; stage 1 was run once for all seeds; a row without any (a closed vocabulary, the teacher) has "
+        "the same numbers with and without."
     )
 
 

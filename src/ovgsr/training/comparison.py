@@ -53,8 +53,8 @@ def side_by_side(
         title=f"{titles[0]} beside {titles[1]}, {fold_title or results_a.fold} ({profile} profile, percent)",
         columns=("pictures of", "images", "measure", *titles, "gain"),
         rows=rows,
-        note="Gain is the first minus the second, in points. Both with their constants for unseen and rare verbs, which "
-        "were chosen on dev.",
+        note="Gain is the first minus the second, in points. Both with their constants for unseen and rare verbs, "
+        "chosen on dev.",
     )
 
 
