@@ -26,7 +26,7 @@ def test_it_is_a_few_megabytes() -> None:
 def test_it_says_what_it_knows(recognizer: SituationRecognizer) -> None:
     assert any("drawn pictures only" in notice for notice in recognizer.notices)
     assert not {*UNSEEN, *DEV_UNSEEN} & set(recognizer.vocabulary.verb_names)
-    assert recognizer.checkpoint.provenance.recipe == "sketch_open"
+    assert recognizer.checkpoint.provenance.recipe == "sketch_mipd"
 
 
 def test_it_recognizes_pictures_it_has_never_seen(recognizer: SituationRecognizer) -> None:
