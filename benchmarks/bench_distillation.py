@@ -49,6 +49,7 @@ def random_signals(folder: Path, data: Path, views: int) -> None:
         width=encoder.width,
         role_width=encoder.width,
         max_roles=roles,
+        views_digest=store.digest,
     )
     names = [image.file_name for image in read.train]
     writer = SignalWriter(folder / "signals", info, names, store.names)
