@@ -9,11 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib import resources
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 from PIL import Image, ImageDraw
 from torch import Tensor
@@ -22,7 +19,7 @@ from ovgsr.captions import caption
 from ovgsr.drawing import draw_situation, role_colours
 from ovgsr.files import write_atomically, write_bytes_atomically
 from ovgsr.noun_phrases import readable_word
-from ovgsr.rationale_page import visible
+from ovgsr.rationale_page import page_template, report_style
 from ovgsr.recognizers.explaining import Explanation, ReadoutName, RoleReading, SceneReading, VerbReading
 from ovgsr.report import EmbeddedPicture, embed_picture
 from ovgsr.situation import BoxXyxy
@@ -126,7 +123,7 @@ def render_explanation_page(page: ExplanationPage) -> str:
         found = embed_picture(image, budget)
         return replace(found, address=Markup(found.address))  # no text of anybody's: neither escaped nor cut
 
-    return _template().render(
+    return page_template("explanation.html.j2", LONGEST_TEXT).render(
         page=page,
         explained=explanation,
         sentence=sentence_of(explanation),
@@ -141,7 +138,7 @@ def render_explanation_page(page: ExplanationPage) -> str:
         texts=[(known, cosine(likeness)) for known, likeness in explanation.nearest_texts],
         compared_with=READOUTS.get(explanation.compared_with or "recognition", "").lower(),
         embedded=embedded,
-        style=_report_style(),
+        style=report_style(),
         heat=Markup(", ".join(f"rgb{colour}" for colour in HEAT)),
     )
 
@@ -277,29 +274,3 @@ def _shares(page: ExplanationPage, looks: Tensor) -> str:
 def _whole(image: Image.Image) -> BoxXyxy:
     """The student is shown the whole picture, squashed to a square."""
     return 0.0, 0.0, float(image.width), float(image.height)
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: visible(_short(value)) if type(value) is str else value,
-    )
-    return environment.from_string(_file("explanation.html.j2"))
-
-
-@cache
-def _report_style() -> Markup:
-    """The style sheet of the reports, so that the pages look alike."""
-    return Markup(_file("report.html.j2").partition("<style>")[2].partition("</style>")[0])
-
-
-def _file(name: str) -> str:
-    return (resources.files("ovgsr") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} … (cut: {len(text)} characters)"

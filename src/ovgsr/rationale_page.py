@@ -114,31 +114,32 @@ def render_rationale_page(page: RationalePage) -> str:
         found = embed_picture(image, budget)
         return replace(found, address=Markup(found.address))  # no text of anybody's: neither escaped nor cut
 
-    return _template().render(
+    return page_template("rationales.html.j2").render(
         page=page,
         articles=[_article(entry, page.vocabulary) for entry in page.entries],
         number=format_cell,
         embedded=embedded,
-        style=_report_style(),
+        style=report_style(),
         heat=Markup(", ".join(f"rgb{colour}" for colour in HEAT)),
         no_llm=NO_LLM if page.identity.is_llm is not True else "",
     )
 
 
 @cache
-def _template() -> jinja2.Template:
+def page_template(name: str, longest_text: int = LONGEST_TEXT) -> jinja2.Template:
+    """A page's template, in which every text is escaped, made visible and cut to ``longest_text`` characters."""
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: visible(_short(value)) if type(value) is str else value,
+        finalize=lambda value: visible(_short(value, longest_text)) if type(value) is str else value,
     )
-    return environment.from_string(_file("rationales.html.j2"))
+    return environment.from_string(_file(name))
 
 
 @cache
-def _report_style() -> Markup:
+def report_style() -> Markup:
     """The style sheet of the reports, so that the pages look alike."""
     return Markup(_file("report.html.j2").partition("<style>")[2].partition("</style>")[0])
 
@@ -268,8 +269,8 @@ def _origin(written: PictureRationales) -> str:
     )
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} … (cut: {len(text)} characters)"
+def _short(text: str, longest: int = LONGEST_TEXT) -> str:
+    return text if len(text) <= longest else f"{text[:longest]} … (cut: {len(text)} characters)"
 
 
 def quarantine_counts(entries: Iterable[Quarantined]) -> dict[str, int]:
