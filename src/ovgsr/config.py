@@ -15,6 +15,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ovgsr.errors import OvgsrError
 
+SignalKind = Literal[
+    "tokens",
+    "embedding",
+    "fixed",
+    "known_words",
+    "learned",
+    "scene_only",
+    "instance_only",
+    "no_negatives",
+    "block",
+]
+"""What stage 1 leaves for a student: ``tokens`` a cache of visual tokens, the others a folder of readings."""
+
 
 class ConfigError(OvgsrError):
     """A recipe that cannot be used; the message names the file, the key and the remedy."""

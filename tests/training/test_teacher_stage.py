@@ -14,7 +14,7 @@ from safetensors.torch import load
 from stage_data import stage_config, write_small
 from torch import Tensor
 
-from ovgsr.config import Config
+from ovgsr.config import Config, SignalKind
 from ovgsr.distillation import view_store
 from ovgsr.distillation.signal_store import SignalStore
 from ovgsr.distillation.view_store import ViewStore
@@ -27,7 +27,7 @@ from ovgsr.training.loop import Trainer
 from ovgsr.training.run_dir import RunDir
 from ovgsr.training.stage_one import RECORD, WEIGHTS, _held_out, _tuning_data
 from ovgsr.training.stage_parts import StageObserver, StageParts
-from ovgsr.training.teacher_stage import SignalKind, reader, signals
+from ovgsr.training.teacher_stage import reader, signals
 from ovgsr.vocabulary import Verb, VerbSplit, Vocabulary
 
 KINDS: tuple[SignalKind, ...] = ("learned", "fixed", "embedding", "tokens")

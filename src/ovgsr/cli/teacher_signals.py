@@ -39,8 +39,9 @@ def signals(
 
     from ovgsr.cli.progress import console
     from ovgsr.cli.stage_bar import StageBar
+    from ovgsr.config import SignalKind
     from ovgsr.errors import OvgsrError
-    from ovgsr.training.teacher_stage import SignalKind, prepare_signals
+    from ovgsr.training.teacher_stage import prepare_signals
 
     if kind not in get_args(SignalKind):
         raise OvgsrError(f"--kind must be one of {', '.join(get_args(SignalKind))}, not {kind!r}")

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ovgsr.config import Config, load_config
+from ovgsr.config import Config, SignalKind, load_config
 from ovgsr.data.swig import (
     image_folder,
     read_annotations,
@@ -35,7 +35,7 @@ from ovgsr.recognizers.annotated_pictures import predict_annotated_pictures
 from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.situation import AnnotatedImage, ImagePrediction
 from ovgsr.training.ablation import Ablation, Cell, Progress
-from ovgsr.training.ablation_plan import AblationError, SignalKind
+from ovgsr.training.ablation_plan import AblationError
 from ovgsr.training.ablation_statistics import PictureRecords
 from ovgsr.training.loop import train
 from ovgsr.training.run_dir import RunDir

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ovgsr.config import SignalKind
 from ovgsr.errors import OvgsrError
 
 DEFAULTS = "custom"
@@ -23,11 +24,6 @@ VIEWS = "views"
 """The folder in it that holds the composite views."""
 _OWN_KEYS = ("data.root", "train.seed", "distill.signals", "distill.token_cache", "distill.view_store")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
-
-SignalKind = Literal[
-    "tokens", "embedding", "fixed", "known_words", "learned", "scene_only", "instance_only", "no_negatives", "block"
-]
-"""What the teacher's stage leaves for a row: ``tokens`` a cache of visual tokens, the others a folder of readings."""
 
 
 class AblationError(OvgsrError):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
-from ovgsr.config import load_config
+from ovgsr.config import SignalKind, load_config
 from ovgsr.distillation.plain_embedding import PlainEmbedding
 from ovgsr.distillation.prompts import PromptReader
 from ovgsr.distillation.signal_info import INFO_FILE
@@ -15,10 +15,6 @@ from ovgsr.distillation.word_space import PromptError
 from ovgsr.training.reading import require_asked, write_readings
 from ovgsr.training.stage_one import TUNED, fresh_prompts, tuned_prompts
 from ovgsr.training.stage_parts import StageObserver, StageParts
-
-SignalKind = Literal[
-    "fixed", "known_words", "learned", "scene_only", "instance_only", "no_negatives", "block", "embedding", "tokens"
-]
 
 
 def signals(stage: StageParts, kind: SignalKind) -> Path:
