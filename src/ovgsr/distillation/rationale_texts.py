@@ -69,7 +69,7 @@ class RationaleTexts:
             def slot(positive: str, wrong: Sequence[Negative], role: str | None, verb: str = verb) -> _Slot:
                 chosen = [n.text if negatives == "rationale" else claims.text(n, verb, role) for n in wrong]
                 chosen = [text for text in chosen if text] if negatives != "none" else []
-                places = tuple(self._place(f"{text}") for text in chosen)
+                places = tuple(self._place(text) for text in chosen)
                 is_negative.update(places)
                 return _Slot(self._place(positive), places)
 

@@ -71,9 +71,15 @@ class WordSpace(nn.Module):
         "to the left of", which says nothing of what is done.
         """
         scaled = logits.float() / temperature
-        if actions and bool(self.gerunds.any()):
-            scaled = scaled.masked_fill(~self.gerunds, torch.finfo(scaled.dtype).min)
+        if actions:
+            scaled = self.among_actions(scaled)
         return scaled.softmax(dim=-1) @ self.embeddings
+
+    def among_actions(self, logits: Tensor) -> Tensor:
+        """Logits (..., V) with everything but the gerunds out of the race, where there are any."""
+        if not bool(self.gerunds.any()):
+            return logits
+        return logits.masked_fill(~self.gerunds.to(logits.device), torch.finfo(logits.dtype).min)
 
 
 def whole_words(vocabulary: Sequence[str]) -> list[bool]:

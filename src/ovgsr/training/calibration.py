@@ -18,7 +18,7 @@ from ovgsr.models.decode import split_scores
 from ovgsr.recognizers.annotated import score_annotated
 from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.tensors import TextEmbeddings, VerbScores
-from ovgsr.training.training_data import TrainingData
+from ovgsr.training.training_data import TrainingData, harmonic_mean
 from ovgsr.training.validate import predict_dev
 
 RECOGNITION_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -75,14 +75,12 @@ def dev_scores(recognizer: SituationRecognizer, data: TrainingData, config: Conf
     folder, size, workers = image_folder(data.root), config.evaluation.batch_size, config.data.workers
     scores = score_annotated(recognizer, data.dev, folder, vocabulary, batch_size=size, workers=workers)
     _, text = recognizer.offer(vocabulary)
-    verbs = [image.situation.verb for image in data.dev]
-    groups = {name: torch.tensor([verb in of for verb in verbs]) for name, of in data.split.groups("dev").items()}
     words = recognizer.model.distilled_scores
     return DevScores(
         scores=scores,
         text=text.to("cpu"),
-        verb_index=torch.tensor([vocabulary.verb_index(verb) for verb in verbs]),
-        groups={name: mask for name, mask in groups.items() if bool(mask.any())},
+        verb_index=torch.tensor([vocabulary.verb_index(image.situation.verb) for image in data.dev]),
+        groups=data.dev_groups(data.dev),
         scale=1.0 if words is None else float(words.log_scale.exp()),
     )
 
@@ -128,11 +126,6 @@ def best_offsets(log_probabilities: Tensor, dev: DevScores) -> tuple[float, floa
             if mean > found[2] + 1e-9:
                 found = (offset, rare_offset, mean)
     return found
-
-
-def harmonic_mean(values: list[float]) -> float:
-    """0 where any value is 0."""
-    return 0.0 if min(values) <= 0 else len(values) / sum(1 / value for value in values)
 
 
 def _candidates(dev: DevScores, taught: bool) -> Iterator[tuple[Calibration, float]]:

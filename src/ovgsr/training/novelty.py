@@ -62,7 +62,5 @@ class NovelPictures:
             visual = self._teacher.visual_tokens(pictures[start : start + _BATCH])
             states = self._teacher.soft_token_states(visual, self._start, question=SCENE_QUESTION)[:, -1]
             logits = self._teacher.vocabulary_logits(states).float().cpu()
-            if bool(self._words.gerunds.any()):
-                logits = logits.masked_fill(~self._words.gerunds.cpu(), torch.finfo(logits.dtype).min)
-            shares.append(logits.softmax(dim=-1)[:, self._known].sum(dim=-1))
+            shares.append(self._words.among_actions(logits).softmax(dim=-1)[:, self._known].sum(dim=-1))
         return torch.cat(shares)

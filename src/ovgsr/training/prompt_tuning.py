@@ -18,6 +18,7 @@ from ovgsr.losses.alignment import gather_pool, gaze_loss, glimpse_loss
 from ovgsr.losses.distillation import scene_loss
 from ovgsr.teacher.multimodal_llm import MultimodalLLM
 from ovgsr.teacher.visual_tokens import VisualTokens
+from ovgsr.training.training_data import harmonic_mean
 
 Watch = Callable[[int, dict[str, float]], None]
 
@@ -183,9 +184,7 @@ def zero_shot(prompts: PromptReader, teacher: MultimodalLLM, held_out: HeldOut, 
     scores: dict[str, Any] = {
         f"zero_shot_{name}": 100 * float(right[mask].float().mean()) for name, mask in held_out.groups.items()
     }
-    values = list(scores.values())
-    mean = 0.0 if min(values, default=0) <= 0 else len(values) / sum(1 / value for value in values)
-    return {**scores, "harmonic_mean": mean}
+    return {**scores, "harmonic_mean": harmonic_mean(list(scores.values()))}
 
 
 def _rate(step: int, steps: int) -> float:

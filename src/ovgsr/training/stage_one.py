@@ -81,8 +81,7 @@ def tuned_prompts(stage: StageParts, kind: str, folder: Path) -> PromptReader:
     write_atomically(folder / WEIGHTS, lambda path: save_file(weights, path))
     record = {"made": made, "history": state.history, "parameters": sum(p.numel() for p in prompts.parameters())}
     write_text_atomically(folder / RECORD, json.dumps(record, indent=1))
-    for name in (STATE, f"{STATE}.json"):
-        (folder / name).unlink(missing_ok=True)
+    (folder / STATE).unlink(missing_ok=True)
     return prompts.requires_grad_(False)
 
 
@@ -179,14 +178,8 @@ def _held_out(stage: StageParts) -> HeldOut | None:
     words = embed_vocabulary(vocabulary, stage.encoder).told_verbs
     training = torch.tensor([name in data.vocabulary for name in vocabulary.verb_names])
     centred = torch.nn.functional.normalize(words - words[training].mean(dim=0), dim=-1)
-    verbs = [image.situation.verb for image in images]
-    groups = {name: torch.tensor([verb in of for verb in verbs]) for name, of in data.split.groups("dev").items()}
-    return HeldOut(
-        visual,
-        torch.tensor([vocabulary.verb_index(verb) for verb in verbs]),
-        centred,
-        {name: mask for name, mask in groups.items() if bool(mask.any())},
-    )
+    gold = torch.tensor([vocabulary.verb_index(image.situation.verb) for image in images])
+    return HeldOut(visual, gold, centred, data.dev_groups(images))
 
 
 def spread(images: Sequence[AnnotatedImage], limit: int) -> list[AnnotatedImage]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from ovgsr.config import DataSettings
 from ovgsr.data.errors import DataError
@@ -28,6 +32,17 @@ class TrainingData:
     vocabulary: Vocabulary
     train: tuple[AnnotatedImage, ...]
     dev: tuple[AnnotatedImage, ...]
+
+    def dev_groups(self, images: Sequence[AnnotatedImage]) -> dict[str, Tensor]:
+        """Which of some dev pictures are of seen, rare and unseen verbs, (B,) bool each; no empty groups."""
+        verbs = [image.situation.verb for image in images]
+        masks = {name: torch.tensor([verb in of for verb in verbs]) for name, of in self.split.groups("dev").items()}
+        return {name: mask for name, mask in masks.items() if bool(mask.any())}
+
+
+def harmonic_mean(values: Sequence[float]) -> float:
+    """What dev scores of several groups come to: 0 where there is none, or any is 0."""
+    return 0.0 if min(values, default=0) <= 0 else len(values) / sum(1 / value for value in values)
 
 
 def read_training_data(settings: DataSettings) -> TrainingData:
