@@ -72,3 +72,18 @@ def test_nothing_of_what_fills_a_role_is_told() -> None:
     ]
     first, second = (AnnotatedRoles(images, WORDS, Encoder())([0, 1, 2]) for images in (IMAGES, other))
     assert all(torch.equal(getattr(first, name), getattr(second, name)) for name in vars(first))
+
+
+def test_boxes_lie_where_a_teacher_that_cuts_the_middle_out_sees_them() -> None:
+    # Of 40 x 20 pixels the teacher sees the middle 20 x 20: x from 10 to 30.
+    found = AnnotatedRoles(IMAGES, WORDS, Encoder(), seen=lambda width, height: (10.0, 0.0, 30.0, 20.0))([0, 1, 2])
+    torch.testing.assert_close(found.boxes_cxcywh[0, 0], torch.tensor([0.25, 0.5, 0.5, 1.0]))  # x 0..20 cut to 10..20
+    torch.testing.assert_close(found.boxes_cxcywh[1, 1], torch.tensor([0.5, 0.5, 1.0, 0.5]))  # x 10..30
+    assert found.grounded.tolist()[2] == [False, False, False]  # x 36..40: out of its sight
+
+
+def test_boxes_lie_where_a_teacher_that_pads_to_a_square_sees_them() -> None:
+    padded = AnnotatedRoles(IMAGES, WORDS, Encoder(), seen=lambda width, height: (0.0, -10.0, 40.0, 30.0))([1])
+    torch.testing.assert_close(padded.boxes_cxcywh[0, 1], torch.tensor([0.5, 0.5, 0.5, 0.25]))  # y 5..15 of 20
+    whole = AnnotatedRoles(IMAGES, WORDS, Encoder(), seen=lambda width, height: (0.0, 0.0, 40.0, 20.0))([1])
+    torch.testing.assert_close(whole.boxes_cxcywh, AnnotatedRoles(IMAGES, WORDS, Encoder())([1]).boxes_cxcywh)

@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from ovgsr.data.swig import image_folder
 from ovgsr.distillation.prompts import InteractivePrompts, PromptReader
 from ovgsr.distillation.rationale_texts import RationaleTexts
-from ovgsr.distillation.role_inputs import AnnotatedRoles
 from ovgsr.distillation.token_block import TokenBlock
 from ovgsr.distillation.word_space import PromptError
 from ovgsr.files import write_atomically, write_text_atomically
@@ -132,7 +131,7 @@ def _tuning_data(stage: StageParts, kind: str) -> TuningData:
     names = () if views is None else views.names
     return TuningData(
         visual=_reader(cache, [image.file_name for image in told]),
-        roles=AnnotatedRoles(told, stage.data.vocabulary, stage.encoder, stage.teacher.device),
+        roles=stage.roles_of(told),
         texts=texts,
         views=None if view_cache is None else _reader(view_cache, names),
         view_count=len(names),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +24,9 @@ from ovgsr.errors import OvgsrError
 from ovgsr.models.preprocess import decode_image, load_image
 from ovgsr.models.text_encoder import TextEncoder, load_text_encoder
 from ovgsr.teacher.jrg.store import STORE_FILE, RationaleStore, split_sha256
+from ovgsr.situation import AnnotatedImage
 from ovgsr.teacher.multimodal_llm import MultimodalLLM
+from ovgsr.teacher.picture_maps import seen_region
 from ovgsr.teacher.tokens.cache import CacheKey, TokenCache
 from ovgsr.teacher.tokens.making import write_tokens
 from ovgsr.training.novelty import NovelPictures
@@ -98,7 +100,12 @@ class StageParts:
     @cached_property
     def roles(self) -> AnnotatedRoles:
         """What the annotations say of the training pictures' roles."""
-        return AnnotatedRoles(self.data.train, self.data.vocabulary, self.encoder, self.teacher.device)
+        return self.roles_of(self.data.train)
+
+    def roles_of(self, images: Sequence[AnnotatedImage]) -> AnnotatedRoles:
+        """What the annotations say of some training pictures' roles, with boxes where the teacher sees them."""
+        seen = lru_cache(maxsize=None)(partial(seen_region, self.teacher.processor))
+        return AnnotatedRoles(images, self.data.vocabulary, self.encoder, self.teacher.device, seen=seen)
 
     def tokens(self) -> TokenCache:
         """The visual tokens of all training pictures."""
