@@ -25,7 +25,7 @@ from ovgsr.teacher.tokens.cache import TokenCache
 from ovgsr.training import prompt_tuning, reading
 from ovgsr.training.loop import Trainer
 from ovgsr.training.run_dir import RunDir
-from ovgsr.training.stage_one import RECORD, WEIGHTS, _held_out, _tuning_data
+from ovgsr.training.stage_one import RECORD, WEIGHTS, _held_out, tuning_data
 from ovgsr.training.stage_parts import StageObserver, StageParts
 from ovgsr.training.teacher_stage import reader, signals
 from ovgsr.vocabulary import Verb, VerbSplit, Vocabulary
@@ -232,7 +232,7 @@ def test_no_picture_of_an_unseen_verb_is_used(stage: StageParts, split: VerbSpli
     assert len(hidden) >= 5, "the training file does hold such pictures"
     used = [image.file_name for image in stage.data.train]
     assert hidden.isdisjoint(used)
-    data = _tuning_data(stage, "learned")
+    data = tuning_data(stage, "learned")
     assert {image.situation.verb for image in data.texts.images} <= set(split.training)
     assert hidden.isdisjoint(image.file_name for image in data.texts.images)
     assert hidden.isdisjoint(TokenCache.open(stage.work / "tokens").contents)
@@ -247,7 +247,7 @@ def test_no_picture_of_an_unseen_verb_is_used(stage: StageParts, split: VerbSpli
 
 
 def test_what_prompts_are_aligned_with_and_told_knows_training_verbs_only(stage: StageParts, split: VerbSplit) -> None:
-    data, whole, known = _tuning_data(stage, "learned"), stage.data.whole, stage.data.vocabulary
+    data, whole, known = tuning_data(stage, "learned"), stage.data.whole, stage.data.vocabulary
     for text in data.texts.texts:
         assert not [v for v in (*split.unseen, *split.dev_unseen) if _mentions(text, whole.verb(v), known)], text
     assert len(stage.roles.targets.verb_index.unique()) == len(split.training)

@@ -59,7 +59,7 @@ def tuned_prompts(stage: StageParts, kind: str, folder: Path) -> PromptReader:
         _require_same(folder, made)
         load_prompts(prompts, folder)
         return prompts.requires_grad_(False)
-    data, watched = _tuning_data(stage, kind), _watched(stage)
+    data, watched = tuning_data(stage, kind), _watched(stage)
     stage.observer.stage(f"tuning the prompts ({kind})")
     tuning = PromptTuning(
         prompts, fresh_prompts(stage, "fixed"), stage.teacher, data, stage.config.prompts, seed=stage.seed
@@ -117,7 +117,8 @@ def _require_same(folder: Path, made: dict[str, Any]) -> None:
             )
 
 
-def _tuning_data(stage: StageParts, kind: str) -> TuningData:
+def tuning_data(stage: StageParts, kind: str) -> TuningData:
+    """The pictures, rationales and views that prompts of a kind are tuned on, and dev's pictures to look at."""
     images = stage.data.train
     written = stage.rationales.read(images)
     cache = stage.tokens()

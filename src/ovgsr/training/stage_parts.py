@@ -23,14 +23,15 @@ from ovgsr.distillation.word_space import WordSpace
 from ovgsr.errors import OvgsrError
 from ovgsr.models.preprocess import decode_image, load_image
 from ovgsr.models.text_encoder import TextEncoder, load_text_encoder
-from ovgsr.teacher.jrg.store import STORE_FILE, RationaleStore, split_sha256
 from ovgsr.situation import AnnotatedImage
+from ovgsr.teacher.jrg.store import STORE_FILE, RationaleStore, split_sha256
 from ovgsr.teacher.multimodal_llm import MultimodalLLM
 from ovgsr.teacher.picture_maps import seen_region
 from ovgsr.teacher.tokens.cache import CacheKey, TokenCache
 from ovgsr.teacher.tokens.making import write_tokens
 from ovgsr.training.novelty import NovelPictures
 from ovgsr.training.training_data import TrainingData, read_training_data
+from ovgsr.vocabulary import Vocabulary
 
 
 class StageObserver(Protocol):
@@ -102,10 +103,13 @@ class StageParts:
         """What the annotations say of the training pictures' roles."""
         return self.roles_of(self.data.train)
 
-    def roles_of(self, images: Sequence[AnnotatedImage]) -> AnnotatedRoles:
-        """What the annotations say of some training pictures' roles, with boxes where the teacher sees them."""
+    def roles_of(self, images: Sequence[AnnotatedImage], vocabulary: Vocabulary | None = None) -> AnnotatedRoles:
+        """What the annotations say of some pictures' roles, with boxes where the teacher sees them.
+
+        ``vocabulary`` holds the pictures' verbs; by default the training vocabulary.
+        """
         seen = lru_cache(maxsize=None)(partial(seen_region, self.teacher.processor))
-        return AnnotatedRoles(images, self.data.vocabulary, self.encoder, self.teacher.device, seen=seen)
+        return AnnotatedRoles(images, vocabulary or self.data.vocabulary, self.encoder, self.teacher.device, seen=seen)
 
     def tokens(self) -> TokenCache:
         """The visual tokens of all training pictures."""
