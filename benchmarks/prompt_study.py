@@ -2,8 +2,8 @@
 
 Run: python benchmarks/prompt_study.py --data data/sketch_swig --work runs/stage [--noise 0 1 2] [--seeds 0 1 2]
 
-``--work`` is a folder of ``ovgsr teacher signals``: its tokens, rationales and views are read, the prompts tuned here are
-not kept. Noise is added to every visual token that the language model reads, in units of the tokens' own standard
+``--work`` is a folder of ``ovgsr teacher signals``: its tokens, rationales and views are read; the prompts tuned here
+are not kept. Noise is added to every visual token that the language model reads, in units of the tokens' own standard
 deviation, for every kind of prompts alike: a teacher that sees badly. Printed, as Markdown, for dev pictures, which no
 prompt is tuned on: how often the scene reading lies nearest to the picture's own verb, among all verbs of dev; and how
 often a grounded role's reading, with its annotated box, lies nearest to an annotator's noun, among all nouns of dev.
