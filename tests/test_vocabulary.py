@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from typing import Any
 
 import pytest
 
+from ovgsr.hoi_vocabulary import hico_det_vocabulary
 from ovgsr.situation import SituationError
 from ovgsr.vocabulary import (
     EMPTY,
@@ -53,6 +55,7 @@ VERBS = [
         Verb("waving", ("agent",), "to move a hand", "An AGENT waves."),
         "someone is waving. to move a hand. an agent waves.",
     ),
+    (Verb("sit_on", ("human", "object"), gerund="sitting on"), "someone is sitting on."),
 ]
 
 
@@ -104,6 +107,21 @@ def test_json_round_trip(tiny_vocabulary: Vocabulary) -> None:
     assert Vocabulary.from_json(json.loads(json.dumps(full.to_json()))) == full
     swig = swig_vocabulary()
     assert Vocabulary.from_json(swig.to_json()) == swig
+    hico = hico_det_vocabulary()
+    assert Vocabulary.from_json(hico.to_json()) == hico
+
+
+TEXTS_SHA256 = "42f2639c7f5ce01bd11f392495d3b8f9237b9315088b84917a33632b7f49e21f"
+RECORD_SHA256 = "992112e32a97ba9f68f4a80eb4cae5a89b5e404b8964a10160295536a8a9f4c7"
+"""Of the vocabulary before verbs could have a gerund."""
+
+
+def test_a_gerund_leaves_vocabularies_without_one_as_they_were() -> None:
+    """What checkpoints and fingerprints of SWiG hold: neither a text nor a record may change."""
+    swig = swig_vocabulary()
+    texts = json.dumps([verb.text for verb in swig.verbs])
+    assert hashlib.sha256(texts.encode()).hexdigest() == TEXTS_SHA256
+    assert hashlib.sha256(json.dumps(swig.to_json()).encode()).hexdigest() == RECORD_SHA256
 
 
 RECORDS: list[tuple[Any, str]] = [

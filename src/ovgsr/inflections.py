@@ -60,6 +60,13 @@ def base_form(verb_name: str) -> str:
     return f"{_base_of_word(first)} {rest}".strip()
 
 
+def gerund(verb_name: str) -> str:
+    """The form in -ing: ``carrying`` for ``carry``, ``sitting on`` for ``sit_on``; a gerund stays."""
+    first, _, rest = _plain(verb_name).partition(" ")
+    word = min(_gerunds(_base_of_word(first)), key=lambda form: (form != first, len(form)))
+    return f"{word} {rest}".strip()
+
+
 def inflected_forms(verb_name: str) -> frozenset[str]:
     """Every form of a verb, lower case: carry, carries, carried, carrying, carrier, carriers.
 

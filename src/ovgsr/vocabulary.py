@@ -16,6 +16,7 @@ from importlib import resources
 from typing import Any
 
 from ovgsr.errors import OvgsrError
+from ovgsr.interactions import HUMAN, OBJECT
 from ovgsr.situation import EMPTY_NOUN, Frame
 
 TEXT_TEMPLATES_VERSION = "1"
@@ -33,7 +34,8 @@ class Verb:
     """A verb with its frame and the texts that describe it.
 
     ``roles`` is empty where the frame is not known yet; a recognizer then borrows the nearest known verb's and sets
-    ``borrowed_from``. ``abstract`` is a sentence with the role names in capitals, as in imSitu.
+    ``borrowed_from``. ``abstract`` is a sentence with the role names in capitals, as in imSitu. ``gerund`` is for
+    verbs whose name is no gerund already: HICO-DET's "ride" is "riding", its "no_interaction" is "near".
     """
 
     name: str
@@ -42,6 +44,7 @@ class Verb:
     abstract: str = ""
     role_definitions: Mapping[str, str] = field(default_factory=dict)
     borrowed_from: str | None = None
+    gerund: str = ""
 
     @property
     def frame(self) -> Frame:
@@ -51,12 +54,12 @@ class Verb:
     @property
     def text(self) -> str:
         """The sentence a text encoder reads for this verb: name, definition and frame (``method.md``: t_v)."""
-        parts = [f"someone is {self.name}."]
+        parts = [f"someone is {self.gerund or self.name}."]
         if self.definition:
             parts.append(self.definition.rstrip(".") + ".")
         if self.abstract:
             parts.append(self.abstract.lower())
-        elif self.roles:
+        elif self.roles and self.roles != (HUMAN, OBJECT):  # every interaction's frame, which tells none apart
             parts.append(f"it involves {', '.join(self.roles)}.")
         return " ".join(parts)
 
@@ -200,6 +203,7 @@ class Vocabulary:
                     "abstract": verb.abstract,
                     "role_definitions": dict(verb.role_definitions),
                 }
+                | ({"gerund": verb.gerund} if verb.gerund else {})
                 for verb in self.verbs
             },
             "nouns": {
@@ -225,6 +229,7 @@ class Vocabulary:
                     entry.get("definition", ""),
                     entry.get("abstract", ""),
                     dict(entry.get("role_definitions", {})),
+                    gerund=entry.get("gerund", ""),
                 )
                 for name, entry in record["verbs"].items()
             )
