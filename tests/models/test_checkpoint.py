@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ovgsr.models.checkpoint import Calibration, CheckpointError, Provenance, StudentCheckpoint
+from ovgsr.models.checkpoint import Calibration, CheckpointError, StudentCheckpoint
+from ovgsr.models.model_card import Provenance
 from ovgsr.tensors import TextEmbeddings
 from ovgsr.vocabulary import Verb, Vocabulary
 

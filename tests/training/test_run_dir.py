@@ -27,6 +27,18 @@ def test_a_new_folder_explains_itself(tmp_path: Path, tiny_vocabulary: Vocabular
     assert environment()["packages"].keys() == facts["packages"].keys()
 
 
+def test_a_run_from_before_a_setting_came_goes_on_with_its_default(tmp_path: Path, tiny_vocabulary: Vocabulary) -> None:
+    run = RunDir(tmp_path / "one")
+    run.open(Config(), tiny_vocabulary, resume=False)
+    kept = run.path / "config.json"
+    older = json.loads(kept.read_text())
+    del older["optim"]["ema"], older["evaluation"]
+    kept.write_text(json.dumps(older))
+    run.open(Config(), tiny_vocabulary, resume=True)
+    with pytest.raises(RunError, match="other settings than this run's"):
+        run.open(Config.model_validate({"optim": {"ema": 0.5}}), tiny_vocabulary, resume=True)
+
+
 def test_a_folder_in_use_is_never_overwritten(tmp_path: Path, tiny_vocabulary: Vocabulary) -> None:
     run = RunDir(tmp_path / "one")
     run.open(Config(), tiny_vocabulary, resume=False)

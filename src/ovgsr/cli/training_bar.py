@@ -32,7 +32,8 @@ class TrainingBar:
         """An optimiser step is done; ``numbers`` is empty where nothing was measured."""
         if numbers:
             speed = numbers["pictures_per_second"]
-            self._note = f"loss {numbers['loss']:.2f}, verb {100 * numbers['verb_top1']:.0f} %, {speed:.0f} pictures/s"
+            verb = f", verb {100 * numbers['verb_top1']:.0f} %" if "verb_top1" in numbers else ""
+            self._note = f"loss {numbers['loss']:.2f}{verb}, {speed:.0f} pictures/s"
         self._bar(step, self.steps, self._note)
 
     def validated(self, epoch: int, scores: dict[str, float]) -> None:
@@ -44,6 +45,9 @@ class TrainingBar:
             "seen.value": "value",
             "seen.grnd_value": "grounded",
             "ausuc": "AUSUC",
+            "map_full": "mAP",
+            "map_seen": "mAP seen",
+            "map_unseen": "mAP unseen",
         }
         known = [f"{label} {scores[name]:.1f}" for name, label in names.items() if name in scores]
         messages.print(f"after epoch {epoch}, dev: " + ", ".join(known), highlight=False)

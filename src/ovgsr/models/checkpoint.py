@@ -11,9 +11,9 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from huggingface_hub import ModelHubMixin, hf_hub_download
@@ -21,19 +21,19 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ovgsr.config import ModelSettings
 from ovgsr.errors import OvgsrError
 from ovgsr.files import write_atomically, write_text_atomically
 from ovgsr.models.build import build_student
+from ovgsr.models.model_card import SITUATIONS, CardText, Provenance, model_card
 from ovgsr.models.preprocess import Preprocess
 from ovgsr.models.situation_transformer import SituationTransformer
 from ovgsr.models.text_encoder import same_encoder
 from ovgsr.tensors import TextEmbeddings
 from ovgsr.vocabulary import Vocabulary, VocabularyError
 
-FORMAT = "ovgsr-student-1"
 WEIGHTS, CONFIG, VOCABULARY, CARD = "model.safetensors", "config.json", "vocabulary.json", "README.md"
 
 
@@ -59,34 +59,30 @@ class Calibration:
         return {"offset": self.unseen_offset, "rare_offset": self.rare_offset}
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Where weights come from, as every result that comes from them says."""
-
-    dataset: str = ""
-    notice: str = ""
-    recipe: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
-class StudentCheckpoint(ModelHubMixin):
-    """A student with all it takes to use it.
+class Checkpoint(ModelHubMixin, Generic[_Network]):
+    """A network with all it takes to use it; one subclass a task.
 
     ``vocabulary`` is the training vocabulary: the default offer of a call, and the record of which words the weights
-    have met; ``rare_verbs`` are those of them with few training pictures.
+    have met.
     """
+
+    FORMAT: ClassVar[str]
+    """The field ``format`` of config.json, which tells the tasks apart."""
+    CARD_TEXT: ClassVar[CardText]
+    """What README.md says of the task."""
 
     def __init__(
         self,
-        model: SituationTransformer,
+        model: _Network,
         settings: ModelSettings,
         vocabulary: Vocabulary,
         preprocess: Preprocess,
         text_fingerprint: str,
         text_width: int,
-        calibration: Calibration | None = None,
         provenance: Provenance | None = None,
-        rare_verbs: Sequence[str] = (),
     ) -> None:
         self.model = model
         self.settings = settings
@@ -94,40 +90,36 @@ class StudentCheckpoint(ModelHubMixin):
         self.preprocess = preprocess
         self.text_fingerprint = text_fingerprint
         self.text_width = text_width
-        self.calibration = calibration or Calibration()
         self.provenance = provenance or Provenance()
-        self.rare_verbs = tuple(rare_verbs)
 
-    def bind(self, text: TextEmbeddings, vocabulary: Vocabulary) -> TextEmbeddings:
-        """``text``, the embeddings of ``vocabulary``, with the training class of each word beside it.
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], vocabulary: Vocabulary) -> Self:
+        """A checkpoint with fresh weights, as ``config.json`` describes it; raises whatever a wrong field causes."""
+        raise CheckpointError(f"{cls.__name__} must say how its network is built")
 
-        Raises CheckpointError where another text encoder made them: its space is not the one the weights know.
-        """
-        if not same_encoder(text.fingerprint, self.text_fingerprint):
+    def more_config(self) -> dict[str, Any]:
+        """What a task adds to ``config.json``."""
+        return {}
+
+    def require_encoder(self, fingerprint: str) -> None:
+        """Raises CheckpointError where another text encoder made embeddings: its space is not the weights'."""
+        if not same_encoder(fingerprint, self.text_fingerprint):
             raise CheckpointError(
-                f"this checkpoint reads words embedded by {self.text_fingerprint!r}, not by {text.fingerprint!r}; "
+                f"this checkpoint reads words embedded by {self.text_fingerprint!r}, not by {fingerprint!r}; "
                 "embed the vocabulary with the checkpoint's own text encoder"
             )
-        verbs = {name: i for i, name in enumerate(self.vocabulary.verb_names)}
-        nouns = {noun.key: i for i, noun in enumerate(self.vocabulary.answers)}
-        return replace(
-            text,
-            verb_classes=torch.tensor([verbs.get(name, -1) for name in vocabulary.verb_names]),
-            noun_classes=torch.tensor([nouns.get(noun.key, -1) for noun in vocabulary.answers]),
-            rare_verbs=torch.tensor([name in self.rare_verbs for name in vocabulary.verb_names], dtype=torch.bool),
-        )
 
     def _save_pretrained(self, save_directory: Path) -> None:
+        tower: Any = self.model.tower
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
         write_atomically(save_directory / WEIGHTS, lambda path: save_file(weights, path, metadata={"format": "pt"}))
         config = {
-            "format": FORMAT,
+            "format": self.FORMAT,
             "model": self.settings.model_dump(),
-            "tower": self.model.tower.describe(),
+            "tower": tower.describe(),
             "text": {"fingerprint": self.text_fingerprint, "width": self.text_width},
             "preprocess": self.preprocess.to_dict(),
-            "calibration": asdict(self.calibration),
-            "rare_verbs": list(self.rare_verbs),
+            **self.more_config(),
             "provenance": {
                 "dataset": self.provenance.dataset,
                 "notice": self.provenance.notice,
@@ -138,7 +130,9 @@ class StudentCheckpoint(ModelHubMixin):
         }
         vocabulary = json.dumps(self.vocabulary.to_json(), ensure_ascii=False, indent=1)
         write_text_atomically(save_directory / VOCABULARY, vocabulary)
-        write_text_atomically(save_directory / CARD, model_card(self))
+        write_text_atomically(
+            save_directory / CARD, model_card(self.CARD_TEXT, self.settings, self.vocabulary, self.provenance)
+        )
         write_text_atomically(save_directory / CONFIG, json.dumps(config, indent=2))
 
     @classmethod
@@ -152,7 +146,7 @@ class StudentCheckpoint(ModelHubMixin):
         local_files_only: bool = False,
         revision: str | None = None,
         **unknown: Any,
-    ) -> StudentCheckpoint:
+    ) -> Self:
         """A checkpoint from a folder, or from a model on the Hugging Face hub.
 
         Raises CheckpointError naming the file at fault and the remedy, TypeError for an argument that nothing reads.
@@ -170,88 +164,131 @@ class StudentCheckpoint(ModelHubMixin):
         )
 
     @classmethod
-    def _from_pretrained(
-        cls,
-        *,
-        model_id: str,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        **_: Any,
-    ) -> StudentCheckpoint:
-        def file(name: str) -> Path:
-            local = Path(model_id) / name
-            if Path(model_id).is_dir():
-                if not local.is_file():
-                    raise CheckpointError(f"{model_id}: no {name}; a checkpoint is a folder written by save_pretrained")
-                return local
-            if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model_id):
-                raise CheckpointError(f"{model_id}: no such folder; give a checkpoint's folder or a hub id, owner/name")
-            try:
-                return Path(
-                    hf_hub_download(
-                        model_id,
-                        name,
-                        revision=revision,
-                        cache_dir=cache_dir,
-                        force_download=force_download,
-                        local_files_only=local_files_only,
-                        token=token,
-                    )
-                )
-            except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-                reason = str(error).strip().splitlines()[0]
-                raise CheckpointError(
-                    f"{model_id}: neither a folder here nor a model on the hub that can be reached ({reason})"
-                ) from None
-
-        return open_checkpoint(file(CONFIG), file(VOCABULARY), file(WEIGHTS))
+    def _from_pretrained(cls, *, model_id: str, **hub: Any) -> Self:
+        config_file, vocabulary_file, weights_file = (
+            checkpoint_file(model_id, name, **hub) for name in (CONFIG, VOCABULARY, WEIGHTS)
+        )
+        config = _read_json(config_file)
+        if config.get("format") != cls.FORMAT:
+            raise CheckpointError(
+                f"{config_file}: the field 'format' is {config.get('format')!r}, expected {cls.FORMAT!r}"
+            )
+        try:
+            vocabulary = Vocabulary.from_json(_read_json(vocabulary_file))
+        except VocabularyError as error:
+            raise CheckpointError(f"{vocabulary_file}: {error}") from None
+        try:
+            checkpoint = cls.from_config(config, vocabulary)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            reason = _reason(error)
+            raise CheckpointError(
+                f"{config_file}: a field is missing or of the wrong kind: {reason}; take the file from the same "
+                "checkpoint as the weights"
+            ) from None
+        _load_weights(checkpoint.model, weights_file, str(config.get("weights_sha256", "")))
+        checkpoint.model.eval()
+        return checkpoint
 
 
-def open_checkpoint(config_file: Path, vocabulary_file: Path, weights_file: Path) -> StudentCheckpoint:
-    """A checkpoint from its three files. Raises CheckpointError naming the file at fault and the remedy."""
-    config = _read_json(config_file)
-    if config.get("format") != FORMAT:
-        raise CheckpointError(f"{config_file}: the field 'format' is {config.get('format')!r}, expected {FORMAT!r}")
-    try:
-        vocabulary = Vocabulary.from_json(_read_json(vocabulary_file))
-    except VocabularyError as error:
-        raise CheckpointError(f"{vocabulary_file}: {error}") from None
-    try:
-        settings = ModelSettings.model_validate(config["model"])
-        text_width = int(config["text"]["width"])
+class StudentCheckpoint(Checkpoint[SituationTransformer]):
+    """A student for situations; ``rare_verbs`` are the training verbs with few pictures."""
+
+    FORMAT = "ovgsr-student-1"
+    CARD_TEXT = SITUATIONS
+
+    def __init__(
+        self,
+        model: SituationTransformer,
+        settings: ModelSettings,
+        vocabulary: Vocabulary,
+        preprocess: Preprocess,
+        text_fingerprint: str,
+        text_width: int,
+        calibration: Calibration | None = None,
+        provenance: Provenance | None = None,
+        rare_verbs: Sequence[str] = (),
+    ) -> None:
+        super().__init__(model, settings, vocabulary, preprocess, text_fingerprint, text_width, provenance)
+        self.calibration = calibration or Calibration()
+        self.rare_verbs = tuple(rare_verbs)
+
+    def bind(self, text: TextEmbeddings, vocabulary: Vocabulary) -> TextEmbeddings:
+        """``text``, the embeddings of ``vocabulary``, with the training class of each word beside it.
+
+        Raises CheckpointError where another text encoder made them: its space is not the one the weights know.
+        """
+        self.require_encoder(text.fingerprint)
+        verbs = {name: i for i, name in enumerate(self.vocabulary.verb_names)}
+        nouns = {noun.key: i for i, noun in enumerate(self.vocabulary.answers)}
+        return replace(
+            text,
+            verb_classes=torch.tensor([verbs.get(name, -1) for name in vocabulary.verb_names]),
+            noun_classes=torch.tensor([nouns.get(noun.key, -1) for noun in vocabulary.answers]),
+            rare_verbs=torch.tensor([name in self.rare_verbs for name in vocabulary.verb_names], dtype=torch.bool),
+        )
+
+    def more_config(self) -> dict[str, Any]:
+        """The constants chosen on dev, and which verbs are rare."""
+        return {"calibration": asdict(self.calibration), "rare_verbs": list(self.rare_verbs)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], vocabulary: Vocabulary) -> Self:
+        """A student with fresh weights, as ``config.json`` describes it."""
+        shared = shared_fields(config)
         model = build_student(
-            settings,
-            text_width=text_width,
+            shared["settings"],
+            text_width=shared["text_width"],
             verb_classes=len(vocabulary.verbs),
             noun_classes=len(vocabulary.answers),
             tower=config["tower"],
         )
-        checkpoint = StudentCheckpoint(
+        return cls(
             model=model,
-            settings=settings,
             vocabulary=vocabulary,
-            preprocess=Preprocess.from_dict(config["preprocess"]),
-            text_fingerprint=str(config["text"]["fingerprint"]),
-            text_width=text_width,
             calibration=Calibration(**{name: float(value) for name, value in config["calibration"].items()}),
-            provenance=Provenance(**config["provenance"]),
             rare_verbs=config.get("rare_verbs", ()),
+            **shared,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = _reason(error)
+
+
+def shared_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of ``config.json`` that every task has, as arguments of a checkpoint."""
+    return {
+        "settings": ModelSettings.model_validate(config["model"]),
+        "preprocess": Preprocess.from_dict(config["preprocess"]),
+        "text_fingerprint": str(config["text"]["fingerprint"]),
+        "text_width": int(config["text"]["width"]),
+        "provenance": Provenance(**config["provenance"]),
+    }
+
+
+def checkpoint_format(name: str | Path) -> str:
+    """The field ``format`` of a checkpoint's config.json; raises CheckpointError where there is none."""
+    return str(_read_json(checkpoint_file(str(name), CONFIG)).get("format"))
+
+
+def checkpoint_file(model_id: str, name: str, **hub: Any) -> Path:
+    """A checkpoint's file on this machine; ``hub`` are arguments of huggingface_hub's ``hf_hub_download``.
+
+    Raises CheckpointError where the folder lacks it, or the hub cannot give it.
+    """
+    local = Path(model_id) / name
+    if Path(model_id).is_dir():
+        if not local.is_file():
+            raise CheckpointError(f"{model_id}: no {name}; a checkpoint is a folder written by save_pretrained")
+        return local
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model_id):
+        raise CheckpointError(f"{model_id}: no such folder; give a checkpoint's folder or a hub id, owner/name")
+    try:
+        return Path(hf_hub_download(model_id, name, **hub))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
         raise CheckpointError(
-            f"{config_file}: a field is missing or of the wrong kind: {reason}; take the file from the same checkpoint "
-            "as the weights"
+            f"{model_id}: neither a folder here nor a model on the hub that can be reached ({reason})"
         ) from None
-    _load_weights(model, weights_file, str(config.get("weights_sha256", "")))
-    model.eval()
-    return checkpoint
 
 
-def _load_weights(model: SituationTransformer, file: Path, digest: str) -> None:
+def _load_weights(model: nn.Module, file: Path, digest: str) -> None:
     if digest and hashlib.sha256(file.read_bytes()).hexdigest() != digest:
         raise CheckpointError(
             f"{file}: damaged, its SHA-256 is not the one that config.json records; copy or download it again"
@@ -276,62 +313,6 @@ def _reason(error: Exception) -> str:
         first = error.errors()[0]
         return f"{'.'.join(str(part) for part in ('model', *first['loc']))}: {first['msg']}"
     return str(error).splitlines()[0]
-
-
-def model_card(checkpoint: StudentCheckpoint) -> str:
-    """The checkpoint's README.md in the Hugging Face hub's format: what it is, its data, its use and its licence."""
-    provenance, vocabulary = checkpoint.provenance, checkpoint.vocabulary
-    backbone = checkpoint.settings.backbone
-    notice = f"\n**{provenance.notice}**\n" if provenance.notice else ""
-    details = "".join(f"- {name.replace('_', ' ')}: {value}\n" for name, value in provenance.details.items())
-    return _CARD.format(
-        notice=notice,
-        dataset=provenance.dataset or "not recorded",
-        recipe=provenance.recipe or "not recorded",
-        details=details,
-        backbone="a small residual network trained from scratch" if backbone == "sketch" else f"`{backbone}`",
-        text_encoder=checkpoint.settings.text_encoder,
-        verbs=len(vocabulary.verbs),
-        nouns=len(vocabulary.nouns),
-    )
-
-
-_CARD = """---
-library_name: ovgsr
-license: apache-2.0
-tags:
-- situation-recognition
-- grounded-situation-recognition
-- open-vocabulary
----
-
-# Grounded situation recognition
-
-Says what is going on in a picture (a verb), who and what takes part (a noun for each role of the verb's frame) and
-where (a box). Verbs and nouns are an argument of the call: words outside the training vocabulary can be offered too.
-{notice}
-## Use
-
-```python
-from ovgsr import SituationRecognizer
-
-recognizer = SituationRecognizer.from_pretrained("path/to/this/folder")
-print(recognizer("picture.jpg").best)
-```
-
-## Training
-
-- data: {dataset}
-- vocabulary: {verbs} verbs and {nouns} nouns (`vocabulary.json`)
-- recipe: {recipe}
-- image encoder: {backbone}
-- text encoder: {text_encoder}
-{details}
-## Licence
-
-The weights are under the Apache License 2.0. Where the image encoder was pretrained, or the data set has terms of its
-own, those apply as well.
-"""
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -15,16 +15,19 @@ from ovgsr.data.dataset import SituationDataset
 from ovgsr.data.swig import image_folder
 from ovgsr.distillation.recorded import RecordedReadings, readings_or_none
 from ovgsr.models.build import build_student
-from ovgsr.models.checkpoint import Calibration, Provenance, StudentCheckpoint
+from ovgsr.models.checkpoint import Calibration, StudentCheckpoint
 from ovgsr.models.heads import TextSimilarity
+from ovgsr.models.model_card import Provenance
 from ovgsr.models.preprocess import Preprocess, load_image
 from ovgsr.models.text_encoder import TextEncoder, embed_vocabulary, load_text_encoder
 from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.sketch.write import PLAN_FILE
 from ovgsr.tensors import Batch, TextEmbeddings
+from ovgsr.training.calibration import calibrate
 from ovgsr.training.sampling import EpochSampler, repeat_factors, sampled_verb_counts
 from ovgsr.training.tasks import SituationTask
 from ovgsr.training.training_data import TrainingData, read_training_data
+from ovgsr.training.validate import validate
 
 DRAWN_NOTICE = "This model was trained on SketchSWiG alone: it knows drawn pictures only, not photos."
 _CACHE_BYTES = 4 << 30
@@ -49,6 +52,18 @@ class Parts:
     def recognizer(self, device: torch.device) -> SituationRecognizer:
         """The student as it is now, ready to predict on dev."""
         return SituationRecognizer(self.checkpoint, self.text_encoder, str(device))
+
+    def beside_batch(self, device: torch.device) -> tuple[TextEmbeddings, Tensor]:
+        """The training words' texts, and how often each verb is shown."""
+        return self.text.to(device), self.verb_counts.to(device)
+
+    def validate(self, device: torch.device, config: Config) -> dict[str, float]:
+        """Dev scores by name."""
+        return validate(self.recognizer(device), self.data, config)
+
+    def calibrate(self, device: torch.device, config: Config) -> None:
+        """Chooses the finished student's constants on dev."""
+        self.checkpoint.calibration = calibrate(self.recognizer(device), self.data, config)
 
 
 def build_parts(config: Config) -> Parts:

@@ -13,15 +13,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ovgsr.config import Config
-from ovgsr.models.checkpoint import StudentCheckpoint
+from ovgsr.models.checkpoint import Checkpoint
 from ovgsr.training.averaging import averaged_model
-from ovgsr.training.build import Parts, build_parts, build_task
-from ovgsr.training.calibration import calibrate
 from ovgsr.training.engine import Engine, MissingExtraError
 from ovgsr.training.optim import build_optimizer, build_schedule, rate_at
+from ovgsr.training.parts import RunParts, build_run
 from ovgsr.training.run_dir import RunDir, RunError, optimizer_from_tensors, optimizer_to_tensors
 from ovgsr.training.sampling import epoch_order
-from ovgsr.training.validate import validate
 
 
 class Observer(Protocol):
@@ -65,15 +63,16 @@ class Trainer:
         self.observer: Observer = observer if observer and self.engine.is_main else _Watchless()
         if self.engine.is_main:
             run.check(config, resume=resume)  # before minutes of preparation
-        self.parts: Parts = build_parts(config)
-        self.task: nn.Module = build_task(config, self.parts)
+        self.parts: RunParts
+        self.task: nn.Module
+        self.parts, self.task = build_run(config)
         self.optimizer: Any = build_optimizer(self.task, config.optim)
         self.steps = self._planned_steps()
         self.schedule = build_schedule(self.optimizer, self.steps, config.optim)
         self.averaged: AveragedModel | None = None
         self.progress = _Progress()
         if self.engine.is_main:
-            run.open(config, self.parts.data.vocabulary, resume=resume)
+            run.open(config, self.parts.checkpoint.vocabulary, resume=resume)
         self.engine.wait()
         self.task, self.optimizer, self.loader = self.engine.prepare(self.task, self.optimizer, self.parts.loader)
         if config.optim.ema:
@@ -82,7 +81,7 @@ class Trainer:
             self._load_state()
         self._writer = self._open_tensorboard() if self.engine.is_main else None
 
-    def fit(self) -> StudentCheckpoint:
+    def fit(self) -> Checkpoint[Any]:
         """Trains to the last step, calibrates on dev, writes ``student/`` and returns the checkpoint."""
         self.observer.started(self.progress.step, self.steps)
         while self.progress.step < self.steps:
@@ -99,8 +98,7 @@ class Trainer:
         share = settings.batch_size * self.engine.processes
         parts.sampler.begin(progress.epoch, skip=progress.batches * share)
         self.loader.set_epoch(progress.epoch)  # the prepared loader hands its own count of epochs to the data set
-        text = parts.text.to(self.engine.device)
-        counts = parts.verb_counts.to(self.engine.device)
+        beside = parts.beside_batch(self.engine.device)
         self.task.train()
         if self.config.model.freeze_backbone:
             self._student().tower.eval()
@@ -109,7 +107,7 @@ class Trainer:
         for batch in self.loader:
             with self.engine.accumulate(self.task):
                 with self.engine.autocast():
-                    losses, report = self.task(batch, text, counts)
+                    losses, report = self.task(batch, *beside)
                     loss = torch.stack(list(losses.values())).sum()
                 self.engine.backward(loss)
                 norm = torch.zeros(())
@@ -163,21 +161,19 @@ class Trainer:
         """Dev scores of the averaged weights; every process has them, one computes them."""
         if self.engine.is_main:
             with self._averaged_weights():
-                recognizer = self.parts.recognizer(self.engine.device)
-                scores = validate(recognizer, self.parts.data, self.config)
+                scores = self.parts.validate(self.engine.device, self.config)
             record = {"step": self.progress.step, "epoch": self.progress.epoch, **scores}
             self.run.log(record)
             self._plot(record, "dev")
             self.observer.validated(self.progress.epoch, scores)
         self.engine.wait()
 
-    def _finish(self) -> StudentCheckpoint:
+    def _finish(self) -> Checkpoint[Any]:
         checkpoint = self.parts.checkpoint
         if self.engine.is_main:
             if self.averaged is not None:
                 self._student().load_state_dict(self.averaged.module.state_dict())
-            recognizer = self.parts.recognizer(self.engine.device)
-            checkpoint.calibration = calibrate(recognizer, self.parts.data, self.config)
+            self.parts.calibrate(self.engine.device, self.config)
             checkpoint.save_pretrained(self.run.student)
         if self._writer is not None:
             self._writer.close()
@@ -297,6 +293,6 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def train(config: Config, out: Path, *, resume: bool = False, observer: Observer | None = None) -> StudentCheckpoint:
+def train(config: Config, out: Path, *, resume: bool = False, observer: Observer | None = None) -> Checkpoint[Any]:
     """Runs a recipe into the folder ``out``; ``resume`` goes on where a killed run stopped, with the same losses."""
     return Trainer(config, RunDir(out), resume=resume, observer=observer).fit()

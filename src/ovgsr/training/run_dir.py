@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ovgsr.config import Config
+from ovgsr.config import Config, validate_config
 from ovgsr.errors import OvgsrError
 from ovgsr.files import write_text_atomically
 from ovgsr.vocabulary import Vocabulary
@@ -77,7 +77,8 @@ class RunDir:
     def require_settings(self, config: Config) -> None:
         """Raises RunError where the folder's run was started with other settings than these."""
         kept = self.path / "config.json"
-        if kept.read_text(encoding="utf-8") != _settings(config):
+        # Read as settings, not compared as text: one that came with a later version has its default in an older run.
+        if validate_config(json.loads(kept.read_text(encoding="utf-8")), str(kept)) != config:
             raise RunError(
                 f"{kept}: other settings than this run's; resume with the recipe it was started with, or give another "
                 "folder with --out"

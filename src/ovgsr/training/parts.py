@@ -1,0 +1,51 @@
+"""What the loop asks of a task: situations and interactions are trained by the same loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ovgsr.config import Config
+from ovgsr.models.checkpoint import Checkpoint
+from ovgsr.tensors import Batch
+from ovgsr.training.build import build_parts, build_task
+from ovgsr.training.sampling import EpochSampler
+
+
+class RunParts(Protocol):
+    """Data, network and the look at dev of one run."""
+
+    @property
+    def checkpoint(self) -> Checkpoint[Any]:
+        """The network with what it is saved with; its vocabulary holds the words that training meets."""
+
+    @property
+    def dataset(self) -> Sized:
+        """The training pictures."""
+
+    @property
+    def sampler(self) -> EpochSampler:
+        """Their order in an epoch."""
+
+    @property
+    def loader(self) -> DataLoader[Batch]:
+        """Their batches."""
+
+    def beside_batch(self, device: torch.device) -> tuple[Any, ...]:
+        """What the task is called with beside a batch, on ``device``."""
+
+    def validate(self, device: torch.device, config: Config) -> dict[str, float]:
+        """Dev scores by name, empty where there is no dev fold."""
+
+    def calibrate(self, device: torch.device, config: Config) -> None:
+        """Chooses on dev what the finished checkpoint needs beside its weights."""
+
+
+def build_run(config: Config) -> tuple[RunParts, nn.Module]:
+    """The parts of the recipe's task, and the task: a model with its losses, and projections that stay behind."""
+    parts = build_parts(config)
+    return parts, build_task(config, parts)
