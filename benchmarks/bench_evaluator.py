@@ -25,7 +25,7 @@ from ovgsr.evaluation.predictions import read_predictions, write_predictions
 from ovgsr.evaluation.scores import SituationScores, scores_from_sums
 from ovgsr.evaluation.swig import PROFILES, sum_scores
 from ovgsr.situation import AnnotatedImage, BoxXyxy, GroundedNoun, ImagePrediction, Situation
-from ovgsr.vocabulary import VerbSplit
+from ovgsr.verb_split import VerbSplit
 
 Result = TypeVar("Result")
 

@@ -13,7 +13,6 @@ from ovgsr.vocabulary import (
     EMPTY,
     Noun,
     Verb,
-    VerbSplit,
     Vocabulary,
     VocabularyError,
     role_descriptions,
@@ -169,36 +168,6 @@ def test_a_users_words_become_nouns() -> None:
     found = vocabulary.nouns_by_word(["Hound", "n2", "unicorn"])
     assert [noun.key for noun in found] == ["n1", "n2", "unicorn"]  # the first sense, a key, the plain word
     assert found[2].text == "unicorn"
-
-
-SPLIT = VerbSplit("s", ("a", "b"), ("c",), ("d",), ("e",))
-
-
-def test_who_competes_with_whom() -> None:
-    assert SPLIT.training == ("a", "b", "c")
-    assert SPLIT.candidates("train") == ("a", "b", "c")
-    assert SPLIT.candidates("dev") == ("a", "b", "c", "e")
-    assert SPLIT.candidates("test") == ("a", "b", "c", "d")
-    assert SPLIT.groups("dev") == {"seen": ("a", "b"), "rare": ("c",), "unseen": ("e",)}
-    assert SPLIT.groups("test")["unseen"] == ("d",)
-
-
-def test_a_split_file() -> None:
-    record = {
-        "format": "ovgsr-split-1",
-        "name": "s",
-        "seen": ["a", "b"],
-        "rare": ["c"],
-        "unseen": ["d"],
-        "dev_unseen": ["e"],
-    }
-    assert VerbSplit.from_json(record) == SPLIT
-    with pytest.raises(VocabularyError, match="'format' must be 'ovgsr-split-1'"):
-        VerbSplit.from_json({**record, "format": "x"})
-    with pytest.raises(VocabularyError, match="'rare' must be a list of names"):
-        VerbSplit.from_json({**record, "rare": "c"})
-    with pytest.raises(VocabularyError, match="verb of the split 'a' is named twice"):
-        VerbSplit.from_json({**record, "unseen": ["a"]})
 
 
 def test_the_nouns_know_their_hypernym() -> None:

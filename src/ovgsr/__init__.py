@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ovgsr.situation import AnnotatedImage, Frame, GroundedNoun, ImagePrediction, Situation
-from ovgsr.vocabulary import Noun, Verb, VerbSplit, Vocabulary, swig_vocabulary
+from ovgsr.verb_split import VerbSplit
+from ovgsr.vocabulary import Noun, Verb, Vocabulary, swig_vocabulary
 
 if TYPE_CHECKING:
     from ovgsr.recognizers.student import SituationRecognizer

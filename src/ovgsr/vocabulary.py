@@ -1,8 +1,7 @@
 """The words offered to one call: verbs with their frames, and nouns.
 
-The vocabulary is an argument of a call, never a property of the weights. This module says which words there are, how
-each is put into the sentence that a text encoder reads, and which verbs a split calls seen, rare and unseen. It
-embeds nothing.
+The vocabulary is an argument of a call, never a property of the weights. This module says which words there are and
+how each is put into the sentence that a text encoder reads. It embeds nothing.
 """
 
 from __future__ import annotations
@@ -240,57 +239,6 @@ class Vocabulary:
         except (KeyError, TypeError, AttributeError) as error:
             raise VocabularyError(f"a verb or noun entry lacks a field or has one of the wrong kind: {error}") from None
         return cls(verbs, nouns, str(record.get("name", "custom")))
-
-
-@dataclass(frozen=True, slots=True)
-class VerbSplit:
-    """Which verbs are seen, rare and unseen, and the fold of unseen verbs on which designs are chosen.
-
-    Training sees ``seen`` and ``rare`` verbs only. Development pictures are ranked among seen, rare and
-    ``dev_unseen`` verbs, test pictures among seen, rare and ``unseen`` ones (the generalised setting: all of them
-    compete).
-    """
-
-    name: str
-    seen: tuple[str, ...]
-    rare: tuple[str, ...] = ()
-    unseen: tuple[str, ...] = ()
-    dev_unseen: tuple[str, ...] = ()
-    unseen_nouns: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        _refuse_duplicates([*self.seen, *self.rare, *self.unseen, *self.dev_unseen], "verb of the split")
-
-    @property
-    def training(self) -> tuple[str, ...]:
-        """The verbs that training may meet."""
-        return (*self.seen, *self.rare)
-
-    def candidates(self, fold: str) -> tuple[str, ...]:
-        """The verbs that compete on the pictures of ``train``, ``dev`` or ``test``."""
-        return {
-            "train": self.training,
-            "dev": (*self.training, *self.dev_unseen),
-            "test": (*self.training, *self.unseen),
-        }[fold]
-
-    def groups(self, fold: str) -> dict[str, tuple[str, ...]]:
-        """The subsets to report on a fold: seen, rare and unseen (the dev fold's own unseen verbs on ``dev``)."""
-        unseen = {"train": (), "dev": self.dev_unseen, "test": self.unseen}[fold]
-        return {"seen": self.seen, "rare": self.rare, "unseen": unseen}
-
-    @classmethod
-    def from_json(cls, record: Any) -> VerbSplit:
-        """From an ``ovgsr-split-1`` dictionary. Raises VocabularyError with the field at fault."""
-        if not isinstance(record, Mapping) or record.get("format") != "ovgsr-split-1":
-            raise VocabularyError("the field 'format' must be 'ovgsr-split-1'")
-        parts: dict[str, tuple[str, ...]] = {}
-        for part in ("seen", "rare", "unseen", "dev_unseen", "unseen_nouns"):
-            names = record.get(part, [])
-            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise VocabularyError(f"the field {part!r} must be a list of names")
-            parts[part] = tuple(names)
-        return cls(name=str(record.get("name", "")), **parts)
 
 
 def _refuse_duplicates(names: Sequence[str], kind: str) -> None:

@@ -21,7 +21,7 @@ from ovgsr.data.swig import read_annotations, read_split, read_vocabulary, with_
 from ovgsr.errors import OvgsrError
 from ovgsr.situation import AnnotatedImage
 from ovgsr.teacher.jrg.rationales import Gaze, Glimpse, Negative, PictureRationales, Provenance, annotation_sha256
-from ovgsr.teacher.jrg.store import Quarantined, StoreIdentity, StoreWriter, data_sha256, split_sha256
+from ovgsr.teacher.jrg.store import Quarantined, StoreIdentity, StoreWriter, data_sha256
 
 Run = Callable[..., Result]
 
@@ -67,7 +67,7 @@ def store(sketch_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "template:jrg-1",
         False,
         split.name,
-        split_sha256(split),
+        split.fingerprint,
         "sketch",
         data_sha256(vocabulary),
         2,

@@ -12,7 +12,7 @@ from evaluation.builders import annotation, prediction, random_world
 from ovgsr.evaluation.columns import EvaluationError, encode_annotations, encode_predictions, ranks_of_gold
 from ovgsr.evaluation.evaluate import TABLE_HEADER, evaluate_columns, evaluate_file, evaluate_predictions
 from ovgsr.evaluation.predictions import write_predictions
-from ovgsr.vocabulary import VerbSplit
+from ovgsr.verb_split import VerbSplit
 
 SPLIT = VerbSplit("tiny", seen=("s0", "s1"), rare=("r0",), unseen=("u0", "u1"), dev_unseen=("d0",))
 FIVE = ("s0", "s1", "r0", "u0", "u1")

@@ -12,7 +12,7 @@ import pytest
 from evaluation.builders import annotation, prediction
 from ovgsr.evaluation.columns import EvaluationError
 from ovgsr.evaluation.open_vocabulary import RankingRecord, apply_offset, choose_offset, seen_unseen_curve
-from ovgsr.vocabulary import VerbSplit
+from ovgsr.verb_split import VerbSplit
 
 SPLIT = VerbSplit("tiny", seen=("s0", "s1", "s2"), rare=("r0",), unseen=("u0", "u1"), dev_unseen=("d0", "d1"))
 UNSEEN = {"test": {"u0", "u1"}, "dev": {"d0", "d1"}}

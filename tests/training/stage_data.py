@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ovgsr.config import Config, validate_config
-from ovgsr.vocabulary import VerbSplit
+from ovgsr.verb_split import VerbSplit
 
 SEEN, RARE, DEV_UNSEEN, UNSEEN = 6, 2, 2, 3
 PICTURES = {"train": 4, "dev": 1, "test": 1}

@@ -15,7 +15,7 @@ from ovgsr.data.swig import read_split
 from ovgsr.models.heads import TextSimilarity
 from ovgsr.training.build import DRAWN_NOTICE, build_parts
 from ovgsr.training.training_data import read_training_data
-from ovgsr.vocabulary import VerbSplit
+from ovgsr.verb_split import VerbSplit
 
 Make = Callable[..., Config]
 

@@ -11,7 +11,7 @@ from ovgsr.data.swig import read_annotations, read_split, read_vocabulary
 from ovgsr.evaluation.evaluate import EvaluationReport, evaluate_predictions
 from ovgsr.situation import AnnotatedImage, ImagePrediction
 from ovgsr.training.comparison import compare_pictures, gain, side_by_side
-from ovgsr.vocabulary import VerbSplit
+from ovgsr.verb_split import VerbSplit
 
 
 def predicted(image: AnnotatedImage, verb: str, verbs: tuple[str, ...]) -> ImagePrediction:

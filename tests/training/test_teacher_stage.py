@@ -28,7 +28,8 @@ from ovgsr.training.run_dir import RunDir
 from ovgsr.training.stage_one import RECORD, WEIGHTS, _held_out, tuning_data
 from ovgsr.training.stage_parts import StageObserver, StageParts
 from ovgsr.training.teacher_stage import reader, signals
-from ovgsr.vocabulary import Verb, VerbSplit, Vocabulary
+from ovgsr.verb_split import VerbSplit
+from ovgsr.vocabulary import Verb, Vocabulary
 
 KINDS: tuple[SignalKind, ...] = ("learned", "fixed", "embedding", "tokens")
 

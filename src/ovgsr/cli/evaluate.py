@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ovgsr.evaluation.scores import SituationScores
     from ovgsr.models.checkpoint import Calibration
     from ovgsr.situation import AnnotatedImage, ImagePrediction
-    from ovgsr.vocabulary import VerbSplit, Vocabulary
+    from ovgsr.verb_split import VerbSplit
+    from ovgsr.vocabulary import Vocabulary
 
 _METRICS = ("value", "value-all", "grounded", "grounded-all")
 
@@ -200,7 +201,7 @@ def _competing(
     data: Path, split: Path | None, fold: str
 ) -> tuple[VerbSplit | None, Vocabulary, tuple[AnnotatedImage, ...]]:
     """The split, the verbs that compete on the fold with the data's nouns, and the pictures of those verbs."""
-    from ovgsr.data.swig import read_annotations, read_split, read_vocabulary, require_known_verbs, with_verbs
+    from ovgsr.data.swig import read_annotations, read_split, read_vocabulary, require_known_verbs
 
     chosen = read_split(data, split)
     vocabulary = read_vocabulary(data)
@@ -208,5 +209,5 @@ def _competing(
     if chosen is not None:
         require_known_verbs(chosen, vocabulary)
         vocabulary = vocabulary.with_verbs(chosen.candidates(fold))
-        images = with_verbs(images, vocabulary.verb_names)
-    return chosen, vocabulary, tuple(images)
+        images = chosen.pictures(images, fold)
+    return chosen, vocabulary, images

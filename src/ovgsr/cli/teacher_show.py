@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from ovgsr.teacher.jrg.rationales import PictureRationales
     from ovgsr.teacher.jrg.store import Quarantined, RationaleStore
     from ovgsr.teacher.picture_view import LookingTeacher, TeacherView
-    from ovgsr.vocabulary import VerbSplit, Vocabulary
+    from ovgsr.verb_split import VerbSplit
+    from ovgsr.vocabulary import Vocabulary
 
 _PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8", "int4")
 
@@ -123,15 +124,15 @@ class _Shelf:
 
 
 def _read(data: Path, rationales: Path, split_file: Path | None) -> _Shelf:
-    from ovgsr.data.swig import read_annotations, read_split, read_vocabulary, require_known_verbs, with_verbs
+    from ovgsr.data.swig import read_annotations, read_split, read_vocabulary, require_known_verbs
     from ovgsr.teacher.jrg.store import RationaleStore
-    from ovgsr.vocabulary import VerbSplit
+    from ovgsr.verb_split import VerbSplit
 
     vocabulary = read_vocabulary(data)
     split = read_split(data, split_file) or VerbSplit("all verbs seen", seen=vocabulary.verb_names)
     require_known_verbs(split, vocabulary)
     store = RationaleStore.open(rationales, split=split)
-    images = with_verbs(read_annotations(data, "train"), split.training)
+    images = split.pictures(read_annotations(data, "train"), "train")
     return _Shelf(data, vocabulary, split, images, store, store.read(images), store.quarantined(images))
 
 

@@ -157,7 +157,6 @@ def _data_pictures(pictures: list[Path] | None, data: Path, fold: str, split: Pa
         read_split,
         read_vocabulary,
         require_known_verbs,
-        with_verbs,
     )
     from ovgsr.errors import OvgsrError
 
@@ -167,7 +166,7 @@ def _data_pictures(pictures: list[Path] | None, data: Path, fold: str, split: Pa
     chosen = read_split(data, split)
     if chosen is not None:
         require_known_verbs(chosen, read_vocabulary(data))
-        images = with_verbs(images, chosen.candidates(fold))
+        images = chosen.pictures(images, fold)
     if not images:
         raise OvgsrError(f"{data}: the fold {fold} has no picture of the split's verbs; check --fold and --split")
     return [(image.file_name, image_path(data, image.file_name)) for image in images]

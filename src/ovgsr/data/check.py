@@ -29,7 +29,7 @@ from ovgsr.data.swig import (
     split_path,
 )
 from ovgsr.situation import EMPTY_NOUN
-from ovgsr.vocabulary import VerbSplit
+from ovgsr.verb_split import VerbSplit
 
 _ROTATED = (5, 6, 7, 8)
 _ORIENTATION_TAG = 0x0112

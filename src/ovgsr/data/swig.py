@@ -23,13 +23,13 @@ from typing import Any, Literal
 
 from ovgsr.data.errors import DataError
 from ovgsr.situation import AnnotatedImage, BoxXyxy, GroundedNoun, Situation, SituationError
+from ovgsr.verb_split import SplitError, VerbSplit
 from ovgsr.vocabulary import (
     SWIG_ROLES,
     SWIG_VERB_ROLE_PAIRS,
     SWIG_VERBS,
     Noun,
     Verb,
-    VerbSplit,
     Vocabulary,
     VocabularyError,
     swig_nouns,
@@ -126,19 +126,19 @@ def verify_original(vocabulary: Vocabulary) -> None:
         )
 
 
-def read_split(root: Path, file: Path | None = None) -> VerbSplit | None:
+def read_split(root: Path, file: str | Path | None = None) -> VerbSplit | None:
     """The split in ``file``, by default the data set's own; None where it has none and none is given."""
     if file is not None:
-        return read_split_file(file)
+        return read_split_file(Path(file))
     path = split_path(Path(root))
     return read_split_file(path) if path.is_file() else None
 
 
 def read_split_file(path: Path) -> VerbSplit:
-    """A split from an ``ovgsr-split-1`` file. Raises DataError with the field at fault."""
+    """A split from a file of either format. Raises DataError with the field at fault."""
     try:
-        return VerbSplit.from_json(read_json_object(Path(path)))
-    except VocabularyError as error:
+        return VerbSplit.from_json(read_json_object(path))
+    except SplitError as error:
         raise DataError(f"{path}: {error}") from None
 
 

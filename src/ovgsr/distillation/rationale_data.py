@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovgsr.data.errors import DataError
-from ovgsr.data.swig import read_annotations, read_split, read_vocabulary, require_known_verbs, with_verbs
+from ovgsr.data.swig import read_annotations, read_split, read_vocabulary, require_known_verbs
 from ovgsr.models.text_encoder import load_text_encoder
 from ovgsr.situation import AnnotatedImage
 from ovgsr.teacher.jrg.assignments import Assignments
 from ovgsr.teacher.jrg.confusable import matrix_similarity
 from ovgsr.teacher.jrg.generate import Author, GenerationReport, OfflineAuthor, generate
-from ovgsr.teacher.jrg.store import RationaleStore, Shard, StoreIdentity, StoreWriter, data_sha256, split_sha256
+from ovgsr.teacher.jrg.store import RationaleStore, Shard, StoreIdentity, StoreWriter, data_sha256
 from ovgsr.teacher.jrg.template_writer import TEMPLATE, TemplateWriter
-from ovgsr.vocabulary import VerbSplit, Vocabulary
+from ovgsr.verb_split import VerbSplit
+from ovgsr.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class RationaleData:
         vocabulary = read_vocabulary(data)
         split = read_split(data, split_file) or VerbSplit("all verbs seen", seen=vocabulary.verb_names)
         require_known_verbs(split, vocabulary)
-        images = with_verbs(read_annotations(data, "train"), split.training)
+        images = split.pictures(read_annotations(data, "train"), "train")
         if not images:
             raise DataError(f"{data}: no training picture of a seen or rare verb of the split {split.name!r}")
-        return cls(vocabulary, split, tuple(images))
+        return cls(vocabulary, split, images)
 
     def assignments(self, k: int, seed: int) -> Assignments:
         """What each picture is judged about. The sentences of unseen verbs are not even embedded."""
@@ -51,7 +52,7 @@ class RationaleData:
             model=author.name,
             is_llm=author.is_llm,
             split=self.split.name,
-            split_sha256=split_sha256(self.split),
+            split_sha256=self.split.fingerprint,
             data=self.vocabulary.name,
             data_sha256=data_sha256(self.vocabulary),
             k=k,

@@ -24,7 +24,7 @@ from ovgsr.evaluation.predictions import read_predictions
 from ovgsr.evaluation.scores import FourteenNumbers, SituationScores, scores_from_sums
 from ovgsr.evaluation.swig import profile_named, sum_scores
 from ovgsr.situation import AnnotatedImage, ImagePrediction
-from ovgsr.vocabulary import VerbSplit
+from ovgsr.verb_split import VerbSplit
 
 DEFAULT_PROFILES = ("official", "coformer")
 TABLE_HEADER = (
@@ -39,6 +39,7 @@ _SENTENCES = {
     "duplicate": "{n} predictions are for a picture predicted before; the first counts ({example} first)",
     "not_in_data": "{n} predictions are for pictures that are not in the data and are ignored ({example} first)",
     "other_fold": "{n} annotated pictures have verbs that do not compete here and are left out ({example} first)",
+    "dropped": "{n} annotated pictures are left out by the split ({example} first)",
     "short_ranking": "{n} rankings hold fewer than five verbs, so top-5 is among those ({example} first)",
     "partial_ranking": "{n} rankings lack competing verbs, which no offset can bring in ({example} first)",
     "foreign_verb": "{n} rankings hold verbs that do not compete here; they stay ranked ({example} first)",
@@ -196,10 +197,14 @@ def _of_fold(
         competing = frozenset(split.candidates(fold))
     except KeyError:
         raise EvaluationError(f"the fold {fold!r} does not exist; choose train, dev or test") from None
-    scored = [image for image in annotated if image.situation.verb in competing]
-    if len(scored) != len(annotated):
-        example = next(image.file_name for image in annotated if image.situation.verb not in competing)
-        findings.add("other_fold", example, len(annotated) - len(scored))
+    others = [image.file_name for image in annotated if image.situation.verb not in competing]
+    if others:
+        findings.add("other_fold", others[0], len(others))
+    scored = split.pictures(annotated, fold)
+    if len(scored) + len(others) < len(annotated):
+        kept = {*others, *(image.file_name for image in scored)}
+        dropped = [image.file_name for image in annotated if image.file_name not in kept]
+        findings.add("dropped", dropped[0], len(dropped))
     if not scored:
         raise EvaluationError(f"no annotated picture has a verb of the split {split.name!r}; give the data's own split")
     return scored

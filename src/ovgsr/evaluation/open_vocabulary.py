@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ovgsr.evaluation.columns import BEYOND_FIVE, EvaluationError
 from ovgsr.evaluation.scores import number_or_null
 from ovgsr.situation import AnnotatedImage, ImagePrediction
-from ovgsr.vocabulary import VerbSplit
+from ovgsr.verb_split import VerbSplit
 
 Ranking = tuple[tuple[str, float], ...]
 SMALLEST_PROBABILITY = 1e-300

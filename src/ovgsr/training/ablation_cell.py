@@ -21,7 +21,6 @@ from ovgsr.data.swig import (
     read_split,
     read_vocabulary,
     require_known_verbs,
-    with_verbs,
 )
 from ovgsr.evaluation.columns import BEYOND_FIVE, encode_annotations, encode_predictions
 from ovgsr.evaluation.evaluate import DEFAULT_PROFILES, evaluate_predictions
@@ -39,7 +38,8 @@ from ovgsr.training.ablation_plan import AblationError
 from ovgsr.training.ablation_statistics import PictureRecords
 from ovgsr.training.loop import train
 from ovgsr.training.run_dir import RunDir
-from ovgsr.vocabulary import VerbSplit, Vocabulary
+from ovgsr.verb_split import VerbSplit
+from ovgsr.vocabulary import Vocabulary
 
 PICTURES_FORMAT = "ovgsr-cell-pictures-1"
 SAMPLES = 600
@@ -162,13 +162,13 @@ class ScoredFold:
 
 def read_fold(data: Path, split_file: str | None, fold: str) -> ScoredFold:
     """The fold as every cell is scored on it. Raises AblationError where the data set has no split."""
-    split = read_split(data, Path(split_file) if split_file else None)
+    split = read_split(data, split_file)
     if split is None:
         raise AblationError(f"{data}: has no split into seen, rare and unseen verbs; give one with data.split=FILE")
     vocabulary = read_vocabulary(data)
     require_known_verbs(split, vocabulary)
     vocabulary = vocabulary.with_verbs(split.candidates(fold))
-    images = with_verbs(read_annotations(data, fold), vocabulary.verb_names)  # type: ignore[arg-type]
+    images = split.pictures(read_annotations(data, fold), fold)  # type: ignore[arg-type]
     return ScoredFold(split, vocabulary, images, fold)
 
 

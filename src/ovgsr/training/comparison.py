@@ -15,7 +15,8 @@ from ovgsr.evaluation.scores import FourteenNumbers, SituationScores
 from ovgsr.models.preprocess import load_image
 from ovgsr.report import Cell, PictureItem, PictureSection, TableSection
 from ovgsr.situation import AnnotatedImage, ImagePrediction
-from ovgsr.vocabulary import VerbSplit, Vocabulary
+from ovgsr.verb_split import VerbSplit
+from ovgsr.vocabulary import Vocabulary
 
 _DRAWING_WIDTH = 360
 _GAP = 16

@@ -16,7 +16,8 @@ from ovgsr.models.preprocess import load_image
 from ovgsr.report import Cell, CurveSection, PictureItem, PictureSection, Point, Report, TableSection
 from ovgsr.situation import AnnotatedImage, ImagePrediction
 from ovgsr.training.run_dir import RunDir
-from ovgsr.vocabulary import VerbSplit, Vocabulary
+from ovgsr.verb_split import VerbSplit
+from ovgsr.vocabulary import Vocabulary
 
 _COLUMNS = (
     "pictures of",

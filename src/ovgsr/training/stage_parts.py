@@ -24,7 +24,7 @@ from ovgsr.errors import OvgsrError
 from ovgsr.models.preprocess import decode_image, load_image
 from ovgsr.models.text_encoder import TextEncoder, load_text_encoder
 from ovgsr.situation import AnnotatedImage
-from ovgsr.teacher.jrg.store import STORE_FILE, RationaleStore, split_sha256
+from ovgsr.teacher.jrg.store import STORE_FILE, RationaleStore
 from ovgsr.teacher.multimodal_llm import MultimodalLLM
 from ovgsr.teacher.picture_maps import seen_region
 from ovgsr.teacher.tokens.cache import CacheKey, TokenCache
@@ -74,7 +74,7 @@ class StageParts:
             "text_encoder": self.config.model.text_encoder,
             "seed": self.seed,
             "views": self.config.views.model_dump(mode="json"),
-            "split": split_sha256(self.data.split),
+            "split": self.data.split.fingerprint,
             "pictures": source_fingerprint(self.data.train),
         }
 

@@ -16,10 +16,10 @@ from ovgsr.data.swig import (
     read_split,
     read_vocabulary,
     require_known_verbs,
-    with_verbs,
 )
 from ovgsr.situation import AnnotatedImage
-from ovgsr.vocabulary import VerbSplit, Vocabulary
+from ovgsr.verb_split import VerbSplit
+from ovgsr.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ def read_training_data(settings: DataSettings) -> TrainingData:
     """
     root = Path(settings.root)
     whole = read_vocabulary(root)
-    split = read_split(root, Path(settings.split) if settings.split else None)
+    split = read_split(root, settings.split)
     if split is None:  # an ordinary closed benchmark: every verb is seen
         split = VerbSplit("all verbs seen", seen=whole.verb_names)
     require_known_verbs(split, whole)
-    train = with_verbs(read_annotations(root, "train"), split.training)
+    train = split.pictures(read_annotations(root, "train"), "train")
     if not train:
         raise DataError(f"{root}: no training picture of a seen or rare verb of the split {split.name!r}")
     used = {key for image in train for noun in image.situation.nouns.values() for key in noun.annotators}
     vocabulary = whole.with_verbs(split.training).with_nouns(n for n in whole.nouns if n.key in used)
-    dev = with_verbs(read_annotations(root, "dev"), split.candidates("dev"))
+    dev = split.pictures(read_annotations(root, "dev"), "dev")
     return TrainingData(root, split, whole, vocabulary, train, dev)

@@ -18,7 +18,8 @@ from ovgsr.teacher.jrg.confusable import (
     role_overlap,
     role_types,
 )
-from ovgsr.vocabulary import Noun, Verb, VerbSplit, Vocabulary
+from ovgsr.verb_split import VerbSplit
+from ovgsr.vocabulary import Noun, Verb, Vocabulary
 
 THROW = Verb("throwing", ("agent", "item", "destination", "place"))
 CATCH = Verb("catching", ("agent", "caughtitem", "tool", "place"))

@@ -37,11 +37,11 @@ from ovgsr.teacher.jrg.generate import (
 )
 from ovgsr.teacher.jrg.parsing import Judgements, read_reply
 from ovgsr.teacher.jrg.rationales import RationaleError, annotation_sha256
-from ovgsr.teacher.jrg.store import RationaleStore, StoreIdentity, StoreWriter, split_sha256
+from ovgsr.teacher.jrg.store import RationaleStore, StoreIdentity, StoreWriter
 from ovgsr.teacher.jrg.templates import RationaleTemplate
 from ovgsr.teacher.llm.backend import LlmError, LlmFailure, LlmReply, LlmRequest
 from ovgsr.teacher.llm.openai_model import OpenAiModel
-from ovgsr.vocabulary import VerbSplit
+from ovgsr.verb_split import VerbSplit
 
 
 class RestlessClock:
@@ -344,11 +344,11 @@ def test_an_offline_writer_is_judged_like_any_other(tmp_path: Path) -> None:
 
 
 def test_a_store_of_another_split_is_refused(tmp_path: Path, training: Training) -> None:
-    identity = replace(IDENTITY, split_sha256=split_sha256(training[0]))
+    identity = replace(IDENTITY, split_sha256=training[0].fingerprint)
     StoreWriter(tmp_path, identity).close()
     moved = replace(training[0], seen=(*training[0].seen, "feeding"), unseen=training[0].unseen[:0])
     with pytest.raises(RationaleError, match="'split_sha256'"):
-        StoreWriter(tmp_path, replace(identity, split_sha256=split_sha256(moved)))
+        StoreWriter(tmp_path, replace(identity, split_sha256=moved.fingerprint))
 
 
 KILLED = """

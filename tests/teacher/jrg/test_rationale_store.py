@@ -35,9 +35,9 @@ from ovgsr.teacher.jrg.store import (
     StoreWriter,
     data_sha256,
     merge_stores,
-    split_sha256,
 )
-from ovgsr.vocabulary import VerbSplit, Vocabulary
+from ovgsr.verb_split import VerbSplit
+from ovgsr.vocabulary import Vocabulary
 
 IDENTITY = StoreIdentity(
     template="jrg-1",
@@ -186,7 +186,7 @@ def test_another_make_is_refused(tmp_path: Path, field: str, value: Any, words: 
 
 def test_a_store_of_another_split_is_refused_by_its_reader(tmp_path: Path) -> None:
     split = VerbSplit("mine", ("throwing", "eating"), ("kicking",), ("feeding",), ("falling",))
-    StoreWriter(tmp_path, replace(IDENTITY, split_sha256=split_sha256(split))).close()
+    StoreWriter(tmp_path, replace(IDENTITY, split_sha256=split.fingerprint)).close()
     reordered = VerbSplit("other name", ("eating", "throwing"), ("kicking",), ("feeding",), ("falling",))
     assert RationaleStore.open(tmp_path, split=reordered).identity.split == "mine"
     moved = VerbSplit("mine", ("throwing", "eating", "feeding"), ("kicking",), (), ("falling",))

@@ -24,7 +24,8 @@ from ovgsr.teacher.jrg.rationales import RationaleError
 from ovgsr.teacher.jrg.scene_in_words import Scene, without_abstracts, without_forbidden
 from ovgsr.teacher.jrg.template_writer import MOST_WORDS, TemplateWriter
 from ovgsr.teacher.jrg.validation import judge
-from ovgsr.vocabulary import Noun, Verb, VerbSplit, Vocabulary, swig_nouns, swig_vocabulary
+from ovgsr.verb_split import VerbSplit
+from ovgsr.vocabulary import Noun, Verb, Vocabulary, swig_nouns, swig_vocabulary
 
 A_VERB = 6
 """Pictures drawn of each training verb."""

@@ -15,7 +15,8 @@ from ovgsr.situation import AnnotatedImage, GroundedNoun, Situation
 from ovgsr.teacher.jrg.facts import Facts, Filler, grammatical_numbers
 from ovgsr.teacher.jrg.parsing import Judgements, read_reply
 from ovgsr.teacher.jrg.templates import FILES, FewShot, RationaleTemplate, TemplateError, clean_text, is_usable
-from ovgsr.vocabulary import Noun, Verb, VerbSplit, Vocabulary
+from ovgsr.verb_split import VerbSplit
+from ovgsr.vocabulary import Noun, Verb, Vocabulary
 
 OWN = Path(ovgsr.__file__).parent / "assets" / "rationale_templates" / "jrg-1"
 VOCABULARY = Vocabulary(

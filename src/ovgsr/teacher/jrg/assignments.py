@@ -18,7 +18,8 @@ from ovgsr.teacher.jrg.parsing import Judgements
 from ovgsr.teacher.jrg.places_in_words import part_of_picture
 from ovgsr.teacher.jrg.template_writer import TemplateWriter
 from ovgsr.teacher.jrg.templates import RationaleTemplate
-from ovgsr.vocabulary import VerbSplit, Vocabulary
+from ovgsr.verb_split import VerbSplit
+from ovgsr.vocabulary import Vocabulary
 
 SPARE_FILLERS = 2
 """So many more wrong fillers are offered than asked for: some do not fit a scene."""

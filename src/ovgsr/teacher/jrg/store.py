@@ -34,7 +34,8 @@ from ovgsr.teacher.jrg.record_lines import (
     locked,
     record_line,
 )
-from ovgsr.vocabulary import VerbSplit, Vocabulary
+from ovgsr.verb_split import VerbSplit
+from ovgsr.vocabulary import Vocabulary
 
 FORMAT = "ovgsr-rationales-1"
 STORE_FILE = "store.json"
@@ -74,12 +75,6 @@ class StoreIdentity:
             if field.name not in ("data", "split") and mine != others:
                 return f"{field.name!r} is {mine!r} there and {others!r} here"
         return ""
-
-
-def split_sha256(split: VerbSplit) -> str:
-    """A fingerprint of which verbs are seen, rare, unseen and dev-unseen, in whatever order the file lists them."""
-    groups = [sorted(names) for names in (split.seen, split.rare, split.unseen, split.dev_unseen)]
-    return hashlib.sha256(json.dumps(groups).encode()).hexdigest()
 
 
 def data_sha256(vocabulary: Vocabulary) -> str:
@@ -183,10 +178,10 @@ class RationaleStore:
         """
         folder = Path(folder)
         identity = read_identity(folder)
-        if split is not None and split_sha256(split) != identity.split_sha256:
+        if split is not None and split.fingerprint != identity.split_sha256:
             raise RationaleError(
                 f"{folder / STORE_FILE}: these rationales were made for the split {identity.split!r} "
-                f"(sha256 {identity.split_sha256[:12]}), not for {split.name!r} (sha256 {split_sha256(split)[:12]}); "
+                f"(sha256 {identity.split_sha256[:12]}), not for {split.name!r} (sha256 {split.fingerprint[:12]}); "
                 "a verb unseen here may be named in them. Make rationales for this split in another folder"
             )
         return cls(folder, identity)

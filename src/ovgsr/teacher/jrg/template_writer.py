@@ -21,7 +21,8 @@ from ovgsr.teacher.jrg.parsing import Judgements
 from ovgsr.teacher.jrg.places_in_words import in_part, wrong_parts
 from ovgsr.teacher.jrg.rationales import Gaze, Glimpse, Negative, RationaleError
 from ovgsr.teacher.jrg.scene_in_words import Scene, verb_in_words, without_abstracts
-from ovgsr.vocabulary import VerbSplit, Vocabulary
+from ovgsr.verb_split import VerbSplit
+from ovgsr.vocabulary import Vocabulary
 
 TEMPLATE = "jrg-1"
 WORDINGS_VERSION = "1"

@@ -30,7 +30,8 @@ from ovgsr.inflections import SOMETHING, mentions, sayable_word, words_for
 from ovgsr.situation import EMPTY_NOUN, AnnotatedImage
 from ovgsr.teacher.jrg.places_in_words import place_in_words
 from ovgsr.teacher.jrg.scene_in_words import without_forbidden
-from ovgsr.vocabulary import VerbSplit, Vocabulary
+from ovgsr.verb_split import VerbSplit
+from ovgsr.vocabulary import Vocabulary
 
 FORMAT, FEW_SHOT_FORMAT = "ovgsr-rationale-template-1", "ovgsr-rationale-few-shots-1"
 FILES = ("few_shots.json", "system.txt", "template.toml", "user.txt")
