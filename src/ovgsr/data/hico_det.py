@@ -1,11 +1,13 @@
 """The HICO-DET format: human-object interactions as JSON to annotated images with several situations each.
 
 Layout of a data set folder (Chao et al., "Learning to Detect Human-Object Interactions", WACV 2018; the files are
-those of github.com/fredzzhang/hicodet, or the lists that ``hico_ppdm`` reads)::
+those of github.com/fredzzhang/hicodet)::
 
     instances_train2015.json, instances_test2015.json      perhaps instances_dev2015.json
     hico_20160224_det/images/{train2015,test2015}/<name>.jpg, or images/{train2015,test2015}/<name>.jpg
-    hoi_split.json                                          optional: interactions that training must not meet
+    hoi_split.json                                         optional: interactions that training must not meet
+
+In place of the instances files, the folder or its ``annotations/`` may hold the lists of ``hico_ppdm``.
 
 Four rules that other readers break: boxes are 1-based inclusive pixels, so the continuous corners are x1 - 1, y1 - 1,
 x2, y2; objects go by name, because copies of the file number them differently; pictures without a row stay, because
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ovgsr.data import hico_ppdm
 from ovgsr.data.errors import DataError
 from ovgsr.data.hoi_rows import BrokenRow, RowFault, continuous_corners, index_in, interaction_situation
 from ovgsr.data.swig import Fold, is_plain_name
@@ -59,15 +62,20 @@ def annotation_path(source: Path, fold: Fold) -> Path:
     source = Path(source)
     if not source.is_dir():
         return source
-    path = source / f"instances_{fold}2015.json"
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file; name a folder that holds it, or the file itself")
-    return path
+    files = [source / f"instances_{fold}2015.json"]
+    if fold in hico_ppdm.FILES:
+        folders = (source, source / "annotations", source / "hico_20160224_det" / "annotations")
+        files += [folder / hico_ppdm.FILES[fold] for folder in folders]
+    for file in files:
+        if file.is_file():
+            return file
+    raise DataError(f"{files[0]}: there is no such file; name a folder that holds it, or the file itself")
 
 
 def image_folder(source: Path, fold: Fold) -> Path:
     """Where the pictures of a fold are, for a data set folder or a file in it; the first layout where there is none."""
     root = Path(source) if Path(source).is_dir() else Path(source).parent
+    root = root.parent if root.name == "annotations" else root
     folders = [root / "hico_20160224_det" / "images" / f"{fold}2015", root / "images" / f"{fold}2015"]
     return next((folder for folder in folders if folder.is_dir()), folders[0])
 
@@ -80,8 +88,15 @@ def read_hico_det(source: Path, fold: Fold = "test") -> HicoDetFold:
     """
     path = annotation_path(source, fold)
     record = read_json(path)
-    if not isinstance(record, dict):
-        raise DataError(f"{path}: a JSON object is expected; is it HICO-DET's instances_{fold}2015.json?")
+    if isinstance(record, list):
+        images, broken = hico_ppdm.read_ppdm(path, record, image_folder(source, fold))
+        return HicoDetFold(images, hico_det_vocabulary(), hico_det_interactions(), hico_det_rare(), tuple(broken))
+    if isinstance(record, dict):
+        return _read_instances(path, record)
+    raise DataError(f"{path}: a JSON object or list is expected; is it HICO-DET's instances_{fold}2015.json?")
+
+
+def _read_instances(path: Path, record: Mapping[str, Any]) -> HicoDetFold:
     verbs, objects = (_names(path, record, field) for field in ("verbs", "objects"))
     interactions = _interactions(path, record, verbs, objects)
     tables = _Tables(path.name, verbs, objects, interactions)
