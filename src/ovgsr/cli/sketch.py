@@ -1,4 +1,4 @@
-"""``ovgsr sketch``: draws the embedded data set."""
+"""``ovgsr sketch``: draws the embedded data sets."""
 
 from __future__ import annotations
 
@@ -7,43 +7,62 @@ from typing import Annotated
 
 import typer
 
+TRAIN, TRAIN_HOI = 8000, 3000
+
 
 def sketch(
     out: Annotated[Path, typer.Option(help="Folder to write the data set to; with --contact-sheet, a PNG file.")],
+    hoi: Annotated[bool, typer.Option("--hoi", help="SketchHOI: several people and objects, as HICO-DET.")] = False,
     seed: Annotated[int, typer.Option(help="Other seeds draw other pictures of the same world.")] = 0,
-    train: Annotated[int, typer.Option(min=1, help="Training pictures in all.")] = 8000,
-    dev_per_verb: Annotated[int, typer.Option(min=1, help="Development pictures a verb.")] = 25,
-    test_per_verb: Annotated[int, typer.Option(min=1, help="Test pictures a verb.")] = 50,
+    train: Annotated[
+        int | None, typer.Option(min=1, help=f"Training pictures in all [default: {TRAIN}; {TRAIN_HOI} with --hoi].")
+    ] = None,
+    dev_per_verb: Annotated[int, typer.Option(min=1, help="Development pictures a verb (not with --hoi).")] = 25,
+    test_per_verb: Annotated[int, typer.Option(min=1, help="Test pictures a verb (not with --hoi).")] = 50,
+    dev: Annotated[int, typer.Option(min=1, help="With --hoi: development pictures.")] = 300,
+    test: Annotated[int, typer.Option(min=1, help="With --hoi: test pictures.")] = 1000,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw.")] = 1,
-    sheet: Annotated[
-        bool, typer.Option("--contact-sheet", help="Draw one page with three pictures of each verb instead.")
-    ] = False,
+    sheet: Annotated[bool, typer.Option("--contact-sheet", help="Draw one page of example pictures instead.")] = False,
 ) -> None:
     """Draw SketchSWiG: situations as pictures, in the layout of SWiG, with seen, rare and unseen verbs.
+
+    With --hoi, SketchHOI: people and what they do with things, in the layout of HICO-DET, with unseen combinations.
 
     The same seed gives the same bytes everywhere with the pinned Pillow (another version may round a pixel otherwise).
     A killed run is finished by running the command again.
     """
     from ovgsr.cli.progress import console, progress_bar
+    from ovgsr.sketch.hoi_write import write_sketch_hoi
     from ovgsr.sketch.write import write_sketch_swig
 
     if sheet:
-        from ovgsr.files import write_atomically
-        from ovgsr.sketch.contact_sheet import contact_sheet
-        from ovgsr.sketch.split import VERBS
-
-        page = contact_sheet(VERBS, 3, seed).quantize(256)
-        write_atomically(out, lambda path: page.save(path, format="PNG", optimize=True))
+        _contact_sheet(out, seed, hoi)
         console.print(f"contact sheet: {out}")
         return
     with progress_bar("drawing") as progress:
-        write_sketch_swig(
-            out,
-            seed=seed,
-            train=train,
-            dev_per_verb=dev_per_verb,
-            test_per_verb=test_per_verb,
-            progress=progress,
-            workers=workers,
-        )
-    console.print(f"SketchSWiG is in {out}; next: ovgsr data check {out}")
+        if hoi:
+            write_sketch_hoi(
+                out, seed=seed, train=train or TRAIN_HOI, dev=dev, test=test, progress=progress, workers=workers
+            )
+        else:
+            write_sketch_swig(
+                out,
+                seed=seed,
+                train=train or TRAIN,
+                dev_per_verb=dev_per_verb,
+                test_per_verb=test_per_verb,
+                progress=progress,
+                workers=workers,
+            )
+    console.print(f"{'SketchHOI' if hoi else 'SketchSWiG'} is in {out}; next: ovgsr data check {out}")
+
+
+def _contact_sheet(out: Path, seed: int, hoi: bool) -> None:
+    """Write a page of examples as a PNG file."""
+    from ovgsr.files import write_atomically
+    from ovgsr.sketch.contact_sheet import contact_sheet
+    from ovgsr.sketch.hoi_sheet import hoi_sheet
+    from ovgsr.sketch.split import VERBS
+
+    page = (hoi_sheet(seed=seed) if hoi else contact_sheet(VERBS, 3, seed)).quantize(256)
+    write_atomically(out, lambda path: page.save(path, format="PNG", optimize=True))

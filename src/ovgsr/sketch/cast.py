@@ -152,7 +152,11 @@ class Cast:
         pool: list[str] = []
         for name in names:
             pool.extend([name] if name in things() else named(name))
-        return self.rng.choice([name for name in pool if name not in self.held_out and name not in but])
+        return self.choose([name for name in pool if name not in self.held_out and name not in but])
+
+    def choose(self, pool: Sequence[str]) -> str:
+        """One of the names that may fill a role, all equally likely."""
+        return self.rng.choice(pool)
 
     def someone(self) -> str:
         """The name of a person who is not in the scene yet."""

@@ -177,7 +177,8 @@ class Canvas:
             self.paste(element.name, element.x, element.y, element.size, element.turn, False)
 
 
-def _draw_elements(canvas: Canvas, elements: tuple[Drawn, ...]) -> None:
+def draw_elements(canvas: Canvas, elements: tuple[Drawn, ...]) -> None:
+    """Draw elements in their order, near arms and elements in front last; the canvas collects the boxes of roles."""
     figures: list[Figure] = []
     front: list[Drawn] = []
     for element in elements:
@@ -232,7 +233,7 @@ def _action_boxes(scene: Scene, camera: Camera) -> list[PixelBox]:
     return boxes
 
 
-def _light(image: Image.Image, rng: random.Random) -> Image.Image:
+def jitter_light(image: Image.Image, rng: random.Random) -> Image.Image:
     """Jitter of brightness, contrast, tint and saturation."""
     gain, offset = rng.uniform(0.86, 1.1), rng.uniform(-16, 14)
     tables: list[int] = []
@@ -248,13 +249,13 @@ def render(scene: Scene, rng: random.Random) -> RenderedScene:
     camera = fit(scene.elements, rng, CANVAS, horizon)
     canvas = Canvas(background, camera)
     clutter = _scatter_clutter(canvas, scene.clutter, _action_boxes(scene, camera), rng, horizon)
-    _draw_elements(canvas, scene.elements)
+    draw_elements(canvas, scene.elements)
     image = canvas.image.resize((PICTURE_SIZE, PICTURE_SIZE), Image.Resampling.BOX)
     boxes: dict[str, FloatBox | None] = {}
     for role in scene.roles:
         box = canvas.boxes.get(role)
         boxes[role] = None if box is None else _to_picture(box)
-    return RenderedScene(_light(image, rng), boxes, tuple(clutter))
+    return RenderedScene(jitter_light(image, rng), boxes, tuple(clutter))
 
 
 def _to_picture(box: PixelBox) -> FloatBox | None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import multiprocessing
-import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from ovgsr.files import write_bytes_atomically
 from ovgsr.sketch.annotate import Record, annotate
 from ovgsr.sketch.definitions import definitions
 from ovgsr.sketch.fillers import sketch_nouns, unseen_synsets
+from ovgsr.sketch.folder import UNFINISHED, as_json, draw_chunks, open_folder
 from ovgsr.sketch.render import RenderedScene, render
 from ovgsr.sketch.sampling import sample_scene
 from ovgsr.sketch.scene import Scene
@@ -28,7 +26,6 @@ from ovgsr.sketch.things import UNSEEN_NOUNS
 IMAGES = "images_512"
 TABLES = "SWiG_jsons"
 PLAN_FILE = "sketch_swig.json"
-UNFINISHED = "unfinished"
 SPLITS = ("dev", "test", "train")
 
 README = """SketchSWiG: a procedural data set for grounded situation recognition
@@ -103,10 +100,6 @@ def draw_picture(seed: int, split: str, verb: str, index: int) -> tuple[Scene, R
     return scene, rendered, annotate(scene, rendered, rng, allow_unseen=not training)
 
 
-def _as_json(value: object, indent: int | None = None) -> bytes:
-    return (json.dumps(value, ensure_ascii=False, indent=indent) + "\n").encode("utf-8")
-
-
 def _write_chunk(out: Path, chunk: Chunk) -> Iterator[int]:
     """Draw a chunk, yielding after each picture; its records are stored last, which marks it as done."""
     records: dict[str, Record] = {}
@@ -116,13 +109,7 @@ def _write_chunk(out: Path, chunk: Chunk) -> Iterator[int]:
         write_bytes_atomically(out / IMAGES / file_name, jpeg_bytes(rendered.image))
         records[file_name] = record
         yield index
-    write_bytes_atomically(out / UNFINISHED / chunk.name, _as_json(records))
-
-
-def _write_whole_chunk(out: Path, chunk: Chunk) -> int:
-    for _ in _write_chunk(out, chunk):
-        pass
-    return chunk.amount
+    write_bytes_atomically(out / UNFINISHED / chunk.name, as_json(records))
 
 
 def imsitu_space() -> dict[str, object]:
@@ -156,27 +143,6 @@ def open_vocabulary_split() -> dict[str, object]:
     }
 
 
-def _open_folder(out: Path, plan: Plan) -> None:
-    """Make the folder, or check that what is there is an unfinished or finished set of the same settings."""
-    plan_path = out / PLAN_FILE
-    wanted = asdict(plan)
-    if plan_path.exists():
-        try:
-            found = json.loads(plan_path.read_text(encoding="utf-8"))
-        except ValueError:
-            raise SketchError(f"{plan_path} is damaged; delete this folder and draw it again.") from None
-        if found != wanted:
-            raise SketchError(
-                f"{plan_path} says that this folder holds a SketchSWiG with other settings ({found}, wanted {wanted}); "
-                "choose another folder or delete this one."
-            )
-        return
-    if out.exists() and (not out.is_dir() or any(not p.match(f".{PLAN_FILE}.*.part") for p in out.iterdir())):
-        raise SketchError(f"{out} exists and holds something that is no SketchSWiG; choose a new or empty folder.")
-    out.mkdir(parents=True, exist_ok=True)
-    write_bytes_atomically(plan_path, _as_json(wanted, indent=2))
-
-
 def _is_complete(out: Path) -> bool:
     names = [f"{TABLES}/{name}.json" for name in (*SPLITS, "imsitu_space", "open_vocabulary_split")]
     return not (out / UNFINISHED).exists() and all((out / name).exists() for name in [*names, "README.txt"])
@@ -185,14 +151,14 @@ def _is_complete(out: Path) -> bool:
 def _finish(out: Path, chunks: list[Chunk]) -> None:
     """Join the records of the chunks into SWiG's files and clear up."""
     write_bytes_atomically(out / "README.txt", README.encode("utf-8"))
-    write_bytes_atomically(out / TABLES / "imsitu_space.json", _as_json(imsitu_space()))
-    write_bytes_atomically(out / TABLES / "open_vocabulary_split.json", _as_json(open_vocabulary_split(), indent=1))
+    write_bytes_atomically(out / TABLES / "imsitu_space.json", as_json(imsitu_space()))
+    write_bytes_atomically(out / TABLES / "open_vocabulary_split.json", as_json(open_vocabulary_split(), indent=1))
     for split in SPLITS:
         records: dict[str, object] = {}
         for chunk in chunks:
             if chunk.split == split:
                 records.update(json.loads((out / UNFINISHED / chunk.name).read_text(encoding="utf-8")))
-        write_bytes_atomically(out / TABLES / f"{split}.json", _as_json(records))
+        write_bytes_atomically(out / TABLES / f"{split}.json", as_json(records))
     for stale in (out / IMAGES).glob(".*.part"):
         stale.unlink()
     shutil.rmtree(out / UNFINISHED)
@@ -226,30 +192,12 @@ def write_sketch_swig(
         raise SketchError("dev_per_verb and test_per_verb must not be negative and workers must be at least 1.")
     plan = Plan(seed, train, dev_per_verb, test_per_verb)
     chunks = plan.chunks()
-    total = sum(chunk.amount for chunk in chunks)
-    _open_folder(out, plan)
+    open_folder(out, PLAN_FILE, asdict(plan), "SketchSWiG")
     if _is_complete(out):
         if progress is not None:
-            progress(total, total)
+            progress(total := sum(chunk.amount for chunk in chunks), total)
         return
     for folder in (IMAGES, TABLES, UNFINISHED):
         (out / folder).mkdir(exist_ok=True)
-    left = [chunk for chunk in chunks if not (out / UNFINISHED / chunk.name).exists()]
-    _draw_all(out, left, total, progress or (lambda done, all_: None), workers)
+    draw_chunks(out, chunks, _write_chunk, progress, workers)
     _finish(out, chunks)
-
-
-def _draw_all(out: Path, left: list[Chunk], total: int, progress: Callable[[int, int], None], workers: int) -> None:
-    done = total - sum(chunk.amount for chunk in left)
-    if workers == 1:
-        for chunk in left:
-            for _ in _write_chunk(out, chunk):
-                done += 1
-                progress(done, total)
-        return
-    # Spawned, not forked: the caller may hold threads (torch) that do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, os.cpu_count() or 1), mp_context=context) as pool:
-        for future in as_completed([pool.submit(_write_whole_chunk, out, chunk) for chunk in left]):
-            done += future.result()
-            progress(done, total)
