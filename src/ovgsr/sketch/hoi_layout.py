@@ -60,7 +60,7 @@ def _row(
     room = canvas - 2 * MARGIN - sum(widths)
     if room < 0:
         return None
-    before = MARGIN
+    before = float(MARGIN)
     cameras = []
     gaps = sorted(rng.uniform(0, room) for _ in extents)
     for box, (ground, own), width, gap in zip(extents, placed, widths, gaps, strict=True):

@@ -16,10 +16,10 @@ from ovgsr.sketch.hoi_acts import NO_INTERACTION, SPRITES, Combination, Play, ob
 from ovgsr.sketch.hoi_cast import UPRIGHT, Group, Interaction, enact, scene_of
 from ovgsr.sketch.hoi_layout import arrange, extent
 from ovgsr.sketch.hoi_split import ration, shown_in
-from ovgsr.sketch.places import PLACES, draw_place
+from ovgsr.sketch.places import draw_place
 from ovgsr.sketch.render import Canvas, draw_elements, jitter_light
 from ovgsr.sketch.sampling import NEVER_CLUTTER
-from ovgsr.sketch.scene import Drawn, Person
+from ovgsr.sketch.scene import Drawn, Effect, Person
 from ovgsr.sketch.things import things
 
 PICTURE_SIZE = 128
@@ -116,8 +116,8 @@ def _numbered(group: Group, number: int) -> Group:
         return f"{number} {role}" if role else ""
 
     elements = tuple(
-        replace(e, role=own(e.role), parts=()) if hasattr(e, "role") else e  # an Effect has no role
-        for e in group.elements
+        element if isinstance(element, Effect) else replace(element, role=own(element.role), parts=())
+        for element in group.elements
     )
     rows = tuple(replace(row, human=own(row.human), role=own(row.role)) for row in group.interactions)
     return Group(elements, rows)

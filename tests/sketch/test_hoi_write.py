@@ -1,0 +1,155 @@
+"""The folder that SketchHOI is written to: HICO-DET's layout, rows with boxes of their own, split, resuming."""
+
+import hashlib
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from ovgsr.sketch.hoi_acts import NO_INTERACTION, combinations
+from ovgsr.sketch.hoi_picture import draw_hoi_picture
+from ovgsr.sketch.hoi_sheet import hoi_sheet
+from ovgsr.sketch.hoi_write import annotate_hoi, jittered_box, write_sketch_hoi
+from ovgsr.sketch.split import SketchError
+
+SIZES = {"train": 60, "dev": 16, "test": 24}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("small") / "hoi"
+    write_sketch_hoi(out, seed=7, **SIZES)
+    return out
+
+
+def load(folder: Path, fold: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / f"instances_{fold}2015.json").read_text(encoding="utf-8"))
+    return content
+
+
+def shown(record: dict[str, Any]) -> set[tuple[str, str]]:
+    """Every combination of a file's rows, through its names."""
+    return {
+        (record["verbs"][verb], record["objects"][thing])
+        for entry in record["annotation"]
+        for verb, thing in zip(entry["verb"], entry["object"], strict=True)
+    }
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = (p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.mark.parametrize("fold", SIZES)
+def test_format_is_that_of_hico_det(small: Path, fold: str) -> None:
+    record = load(small, fold)
+    assert set(record) == {
+        "filenames", "annotation", "size", "empty", "objects", "verbs", "correspondence", "rare", "non_rare"
+    }  # fmt: skip
+    assert len(record["filenames"]) == len(record["annotation"]) == len(record["size"]) == SIZES[fold]
+    assert record["objects"] == sorted(record["objects"]) and record["verbs"] == sorted(record["verbs"])
+    assert [triple[0] for triple in record["correspondence"]] == list(range(len(combinations())))
+    for name, size, entry in zip(record["filenames"], record["size"], record["annotation"], strict=True):
+        with Image.open(small / "images" / f"{fold}2015" / name) as image:
+            assert image.format == "JPEG" and list(image.size) == size
+        assert len({len(values) for values in entry.values()}) == 1
+        for hoi, thing, verb in zip(entry["hoi"], entry["object"], entry["verb"], strict=True):
+            assert record["correspondence"][hoi] == [hoi, thing, verb]
+        for x1, y1, x2, y2 in entry["boxes_h"] + entry["boxes_o"]:
+            assert all(type(edge) is int for edge in (x1, y1, x2, y2))
+            assert 1 <= x1 < x2 <= size[0] and 1 <= y1 < y2 <= size[1]
+    assert record["empty"] == [i for i, entry in enumerate(record["annotation"]) if not entry["hoi"]]
+
+
+def test_each_fold_keeps_the_promises_of_the_split(small: Path) -> None:
+    split = json.loads((small / "hoi_split.json").read_text(encoding="utf-8"))
+    assert set(split) == {"format", "name", "unseen", "dev_unseen"} and split["format"] == "ovgsr-hoi-split-1"
+    unseen, dev_unseen = ({tuple(pair) for pair in split[name]} for name in ("unseen", "dev_unseen"))
+    assert unseen and dev_unseen and not unseen & dev_unseen
+    assert not shown(load(small, "train")) & (unseen | dev_unseen)
+    assert not shown(load(small, "dev")) & unseen and shown(load(small, "dev")) & dev_unseen
+    assert not shown(load(small, "test")) & dev_unseen and shown(load(small, "test")) & unseen
+
+
+def test_rare_is_what_training_shows_in_fewer_than_ten_rows(small: Path) -> None:
+    rows = [hoi for entry in load(small, "train")["annotation"] for hoi in entry["hoi"]]
+    for fold in SIZES:
+        record = load(small, fold)
+        assert record["rare"] == [h for h in range(len(combinations())) if 1 <= rows.count(h) <= 9]
+        assert record["non_rare"] == [h for h in range(len(combinations())) if rows.count(h) >= 10]
+
+
+def overlap(a: list[int], b: list[int]) -> float:
+    """IoU of inclusive boxes by counting pixels."""
+    first, second = ({(x, y) for x in range(c[0], c[2] + 1) for y in range(c[1], c[3] + 1)} for c in (a, b))
+    return len(first & second) / len(first | second)
+
+
+def test_rows_of_a_pair_have_boxes_of_their_own_that_overlap() -> None:
+    equal = compared = 0
+    for index in range(50):
+        picture = draw_hoi_picture(7, "train", index)
+        rows: Any = annotate_hoi(picture, random.Random(index))
+        assert len(rows["hoi"]) == len(picture.interactions)
+        for i, first in enumerate(picture.interactions):
+            for j, second in enumerate(picture.interactions[:i]):
+                if (first.human, first.role) == (second.human, second.role):
+                    shares = [overlap(rows[side][i], rows[side][j]) for side in ("boxes_h", "boxes_o")]
+                    assert min(shares) >= 0.6
+                    compared += 1
+                    equal += min(shares) == 1.0
+    assert compared > 15 and equal < compared / 2
+
+
+def test_a_jittered_box_is_one_based_and_inclusive() -> None:
+    boxes = [jittered_box((10, 20, 50, 60), random.Random(seed)) for seed in range(200)]
+    means = [sum(edges) / 200 for edges in zip(*boxes, strict=True)]
+    # Continuous corners 10, 20, 50, 60 are the pixels 11 to 50 and 21 to 60, counted from 1.
+    assert means == pytest.approx([11, 21, 50, 60], abs=0.3)
+    assert len({tuple(box) for box in boxes}) > 100
+
+
+def test_bystanders_and_unused_objects_are_told_of(small: Path) -> None:
+    assert NO_INTERACTION in {verb for verb, _ in shown(load(small, "train"))}
+
+
+def test_a_bigger_set_begins_with_the_pictures_of_a_smaller_one(small: Path, tmp_path: Path) -> None:
+    write_sketch_hoi(tmp_path / "other", seed=7, train=10, dev=20, test=0)
+    smaller, other = digests(small / "images"), digests(tmp_path / "other" / "images")
+    assert len(smaller.items() & other.items()) == 10 + 16
+    assert load(tmp_path / "other", "train")["annotation"] == load(small, "train")["annotation"][:10]
+
+
+def test_a_killed_run_is_finished_by_the_next(small: Path, tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        if done == 50:
+            raise Killed
+
+    out = tmp_path / "killed"
+    with pytest.raises(Killed):
+        write_sketch_hoi(out, seed=7, **SIZES, progress=stop)
+    assert not (out / "instances_train2015.json").exists()
+    seen: list[tuple[int, int]] = []
+    write_sketch_hoi(out, seed=7, **SIZES, progress=lambda done, total: seen.append((done, total)))
+    assert seen[0][0] > 40 and seen[-1] == (100, 100)
+    assert digests(out) == digests(small)
+
+
+def test_other_settings_and_foreign_folders_are_refused(small: Path, tmp_path: Path) -> None:
+    with pytest.raises(SketchError, match="a SketchHOI with other settings"):
+        write_sketch_hoi(small, seed=8, **SIZES)
+    (tmp_path / "letter.txt").write_text("not yours")
+    with pytest.raises(SketchError, match="no SketchHOI"):
+        write_sketch_hoi(tmp_path, seed=7, **SIZES)
+
+
+def test_contact_sheet_shows_pictures_with_boxes() -> None:
+    page = hoi_sheet(pictures=5)
+    assert page.width == 4 * (256 + 6) and (214, 60, 20) in {colour for _, colour in page.getcolors(1 << 24) or []}
