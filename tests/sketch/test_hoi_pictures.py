@@ -7,6 +7,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from ovgsr.hoi_vocabulary import hico_det_vocabulary
+from ovgsr.sketch.figures import PixelBox
 from ovgsr.sketch.hoi_acts import ACTS, NO_INTERACTION, combinations, objects, plays, verbs
 from ovgsr.sketch.hoi_cast import Group, enact, scene_of
 from ovgsr.sketch.hoi_layout import arrange, extent
@@ -96,9 +97,7 @@ def test_training_pictures_keep_to_their_combinations() -> None:
         assert rationed is None or rationed in shown
 
 
-def drawn_alone(
-    group: Group, role: str, camera_of: Group
-) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
+def drawn_alone(group: Group, role: str) -> tuple[PixelBox, PixelBox]:
     """Box that is reported for a role, and box of the pixels that change when that role alone is drawn."""
     (camera,) = arrange([extent(group.elements)], random.Random(role), CANVAS, CANVAS // 2)
     blank = Image.new("RGB", (CANVAS, CANVAS), (1, 254, 3))
@@ -116,8 +115,8 @@ def test_boxes_fit_what_is_drawn(act: int) -> None:
     group = some_group(number)
     for role in {row.human for row in group.interactions} | {row.role for row in group.interactions}:
         box, changed = drawn_alone(group, role)
-        # Canvas pixels, two to a pixel of the picture; a limb is a little less than its rounding.
-        assert all(abs(a - b) <= 3 for a, b in zip(box, changed, strict=True)), (role, box, changed)
+        # Canvas pixels, two to a pixel of the picture.
+        assert all(abs(a - b) <= 2 for a, b in zip(box, changed, strict=True)), (role, box, changed)
         assert min(changed) > 0 and max(changed) < CANVAS
 
 
