@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Command
+from tests.data import hico_files
 
 Arguments = Callable[[Path, Path, Path], list[object]]
 
@@ -149,6 +150,22 @@ def test_a_damaged_data_set_is_reported_problem_by_problem(ovgsr: Command, sketc
     for name in (first, second, third):
         assert name in result.stderr
     assert ovgsr("data", "check", sketch_root).returncode == 0
+
+
+def test_a_damaged_data_set_of_interactions_is_reported_too(ovgsr: Command, tmp_path: Path) -> None:
+    root = hico_files.write(tmp_path / "hoi")
+    sound = ovgsr("data", "check", root)
+    assert (sound.returncode, sound.stderr.strip()) == (0, "")
+    assert "instances_train2015.json: 3 pictures, 1 of them without a row; 3 rows of 2 pairs" in sound.stdout
+    record = hico_files.record()
+    record["annotation"][2]["hoi"] = [77]
+    result = ovgsr("data", "check", hico_files.write(root, test=record) / "instances_test2015.json")
+    assert result.returncode == 1
+    said = " ".join(result.stderr.split())
+    assert "instances_test2015.json: HICO_test2015_00000005.jpg: row 0: hoi: must be a whole number" in said
+    nothing = ovgsr("data", "check", tmp_path)
+    assert nothing.returncode == 1
+    assert "neither SWiG_jsons/ nor HICO-DET's" in " ".join(nothing.stderr.split())
 
 
 def test_good_pictures_are_done_although_one_is_bad(

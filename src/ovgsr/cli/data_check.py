@@ -9,18 +9,26 @@ import typer
 
 
 def check(
-    root: Annotated[Path, typer.Argument(help="Folder with SWiG_jsons/ and images_512/.")],
+    root: Annotated[Path, typer.Argument(help="Folder of SWiG or HICO-DET, or one HICO-DET file.")],
     show: Annotated[int, typer.Option(min=0, help="How many problems to print; 0 prints all.")] = 50,
 ) -> None:
-    """Verify a data set in SWiG layout: every picture is opened, every annotation compared with its frame.
+    """Verify a data set in the layout of SWiG or HICO-DET: every picture is opened, every annotation compared.
 
     Prints each problem with file and field; the exit code is 1 where there is one.
     """
     from ovgsr.cli.progress import console, messages, progress_bar
     from ovgsr.data.check import check_swig
+    from ovgsr.data.errors import DataError
+    from ovgsr.data.hoi_check import annotated_folds, check_hico_det
 
+    interactions = annotated_folds(root)
+    if not interactions and not (root / "SWiG_jsons").is_dir():
+        raise DataError(f"{root}: neither SWiG_jsons/ nor HICO-DET's instances_test2015.json or lists are there")
+    verify = check_hico_det if interactions else check_swig
     with progress_bar("checking") as progress:
-        report = check_swig(root, progress)
+        report = verify(root, progress)
+    for sentence in report.summary:
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
     problems = report.problems
     for problem in problems[: show or None]:
         messages.print(str(problem), highlight=False, markup=False)

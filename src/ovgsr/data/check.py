@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from ovgsr.data.check_pictures import Picture, check_pictures
 from ovgsr.data.errors import DataError
+from ovgsr.data.problems import CheckReport, Problem
 from ovgsr.data.swig import (
     ANNOTATORS,
     FOLDS,
     NOT_GROUNDED,
     annotation_path,
     image_folder,
-    is_plain_name,
     read_json_object,
     read_split_file,
     space_path,
@@ -31,36 +26,7 @@ from ovgsr.data.swig import (
 from ovgsr.situation import EMPTY_NOUN
 from ovgsr.verb_split import VerbSplit
 
-_ROTATED = (5, 6, 7, 8)
-_ORIENTATION_TAG = 0x0112
 _SIDES = ("x1", "y1", "x2", "y2")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One fault: the file relative to the data set, the place in it ("" for the whole file), and a sentence."""
-
-    file: str
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.field}: {self.message}" if self.field else f"{self.file}: {self.message}"
-
-
-@dataclass(frozen=True, slots=True)
-class CheckReport:
-    """What was looked at and what is wrong with it."""
-
-    root: Path
-    problems: tuple[Problem, ...]
-    pictures: Mapping[str, int] = field(default_factory=dict)
-    """Fold -> the number of its records."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether no problem was found."""
-        return not self.problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +54,16 @@ def check_swig(root: Path, progress: Callable[[int, int], None] | None = None) -
             for name, record in records.items():
                 problems += (Problem(file, f"{name}{place}", text) for place, text in _check_record(record, space))
     problems += _check_split(root, folds, space)
-    problems += _check_pictures(root, folds, progress)
+    folder = image_folder(root)
+    shown = _relative(root, folder)
+    problems += check_pictures(
+        [
+            Picture(shown, folder, name, fold, _annotated_size(record))
+            for fold, records in folds.items()
+            for name, record in records.items()
+        ],
+        progress,
+    )
     return CheckReport(root, tuple(problems), {fold: len(records) for fold, records in folds.items()})
 
 
@@ -252,61 +227,8 @@ def _check_leaks(file: str, records: Mapping[str, Any], split: VerbSplit) -> Ite
             )
 
 
-def _check_pictures(
-    root: Path, folds: Mapping[str, Mapping[str, Any]], progress: Callable[[int, int], None] | None
-) -> Iterator[Problem]:
-    where: dict[str, list[str]] = defaultdict(list)
-    for fold, records in folds.items():
-        for name in records:
-            where[name].append(fold)
-    for name, named_in in where.items():
-        if len(named_in) > 1:
-            yield Problem(_picture(root, name), "", f"is in more than one fold: {' and '.join(named_in)}")
-    by_content: dict[str, list[str]] = defaultdict(list)
-    jobs = [(name, folds[named_in[0]][name]) for name, named_in in where.items()]
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        results = pool.map(lambda job: _check_picture(root, *job), jobs)
-        for done, ((name, _), (digest, sentences)) in enumerate(zip(jobs, results, strict=True), start=1):
-            yield from (Problem(_picture(root, name), "", sentence) for sentence in sentences)
-            if digest is not None:
-                by_content[digest].append(name)
-            if progress is not None:
-                progress(done, len(jobs))
-    for names in by_content.values():
-        if len({fold for name in names for fold in where[name]}) > 1 and len(names) > 1:
-            others = " and ".join(f"{name} ({where[name][0]})" for name in names[1:])
-            yield Problem(_picture(root, names[0]), "", f"is the same file in {where[names[0]][0]} as {others}")
-
-
-def _check_picture(root: Path, name: str, record: Any) -> tuple[str | None, list[str]]:
-    """The SHA-256 of a picture's file (None where there is none), and what is wrong with it."""
-    if not is_plain_name(name):
-        return None, ["leads out of the picture folder; use a relative name"]
-    try:
-        content = (image_folder(root) / name).read_bytes()
-    except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        return None, ["is missing" if missing else f"cannot be read: {error.strerror or error}"]
-    digest = hashlib.sha256(content).hexdigest()
-    if not content:
-        return None, ["is empty (zero bytes)"]
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            size = image.size
-            rotated = image.getexif().get(_ORIENTATION_TAG) in _ROTATED
-    except Exception as error:  # damaged files make Pillow's plugins raise nearly anything
-        return digest, [f"does not decode: {str(error) or type(error).__name__}"]
-    if not isinstance(record, dict):
-        return digest, []
-    expected = (record.get("width"), record.get("height"))
-    upright = (size[1], size[0]) if rotated else size
-    if upright == expected:
-        return digest, []
-    if size == expected:
-        return digest, [f"is annotated as {size[0]} x {size[1]} pixels, but its EXIF data turn it by 90 degrees"]
-    size = upright
-    return digest, [f"is {size[0]} x {size[1]} pixels, its record says {expected[0]} x {expected[1]}"]
+def _annotated_size(record: Any) -> tuple[Any, Any] | None:
+    return (record.get("width"), record.get("height")) if isinstance(record, dict) else None
 
 
 def _read(root: Path, path: Path, problems: list[Problem]) -> dict[str, Any] | None:
@@ -335,7 +257,3 @@ def _without_path(error: DataError, path: Path) -> str:
 
 def _relative(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix()
-
-
-def _picture(root: Path, name: str) -> str:
-    return f"{_relative(root, image_folder(root))}/{name}"

@@ -25,7 +25,7 @@ from typing import Any
 from ovgsr.data import hico_ppdm
 from ovgsr.data.errors import DataError
 from ovgsr.data.hoi_rows import BrokenRow, RowFault, continuous_corners, index_in, interaction_situation
-from ovgsr.data.swig import Fold, is_plain_name
+from ovgsr.data.swig import FOLDS, Fold, is_plain_name
 from ovgsr.hoi_vocabulary import (
     Interaction,
     hico_det_interactions,
@@ -57,6 +57,12 @@ class HicoDetFold:
     broken: tuple[BrokenRow, ...] = ()
 
 
+def fold_of(source: Path) -> Fold:
+    """The fold that a file's name tells of; test where it tells of none, as for a folder."""
+    name = Path(source).name
+    return next((fold for fold in FOLDS if fold in name and not Path(source).is_dir()), "test")
+
+
 def annotation_path(source: Path, fold: Fold) -> Path:
     """The file of a fold: ``source`` itself where it is a file. Raises DataError where the folder has none."""
     source = Path(source)
@@ -80,12 +86,13 @@ def image_folder(source: Path, fold: Fold) -> Path:
     return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
-def read_hico_det(source: Path, fold: Fold = "test") -> HicoDetFold:
-    """Every picture of a file, or of a fold of a data set folder.
+def read_hico_det(source: Path, fold: Fold | None = None) -> HicoDetFold:
+    """Every picture of a file, or of a fold of a data set folder (by default ``fold_of`` it).
 
     A row that cannot be used (a number out of range, an inverted box, an interaction that contradicts its verb or
     object) is left out and told of in ``broken``. Raises DataError where the file as a whole cannot be read.
     """
+    fold = fold or fold_of(source)
     path = annotation_path(source, fold)
     record = read_json(path)
     if isinstance(record, list):

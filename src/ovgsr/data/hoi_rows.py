@@ -22,9 +22,13 @@ class BrokenRow:
     field: str
     message: str
 
+    @property
+    def place(self) -> str:
+        """Picture, row and field, as a problem's place in the file."""
+        return ": ".join([self.picture, *([] if self.row is None else [f"row {self.row}"]), self.field])
+
     def __str__(self) -> str:
-        row = "" if self.row is None else f"row {self.row}: "
-        return f"{self.file}: {self.picture}: {row}{self.field}: {self.message}"
+        return f"{self.file}: {self.place}: {self.message}"
 
 
 class RowFault(Exception):
