@@ -29,6 +29,10 @@ SignalKind = Literal[
 """What stage 1 leaves for a student: ``tokens`` a cache of visual tokens, the others a folder of readings."""
 
 
+Resize = Literal["squash", "letterbox"]
+"""How a picture becomes the square that a student reads."""
+
+
 class ConfigError(OvgsrError):
     """A recipe that cannot be used; the message names the file, the key and the remedy."""
 
@@ -45,6 +49,7 @@ class DataSettings(Section):
     root: str = Field("data/sketch_swig", description="folder of a data set in SWiG layout")
     split: str | None = Field(None, description="file with seen / rare / unseen verbs; default: the data set's own")
     image_size: int = Field(96, ge=16, le=2048, description="pictures are resized to this many pixels a side")
+    resize: Resize = Field("squash", description="'squash' to a square, or 'letterbox': keep proportions and pad")
     cache_images: bool = Field(False, description="keep decoded pictures in memory")
     workers: int = Field(0, ge=0, description="processes that read pictures beside the training process")
     flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring a training picture")

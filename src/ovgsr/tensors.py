@@ -63,7 +63,7 @@ class TeacherSignals(Movable):
 class Views(Movable):
     """Composite pictures that carry a teacher's reading and no annotation."""
 
-    pixels: Tensor  # (B', 3, H, W) float, normalised
+    pixels: Tensor  # (B', 3 or 4, H, W) float, as the batch's
     scene: Tensor  # (B', D) unit length
 
 
@@ -71,7 +71,7 @@ class Views(Movable):
 class Batch(Movable):
     """Pictures ready for the student."""
 
-    pixels: Tensor  # (B, 3, H, W) float, normalised
+    pixels: Tensor  # (B, 3, H, W) float, normalised; (B, 4, H, W) where letterboxed, the last 1 on the picture
     sizes_wh: Tensor  # (B, 2) float, pixels of the annotated pictures
     indices: Tensor  # (B,) long, positions in the data set
     targets: Targets | None = None
@@ -106,6 +106,16 @@ class Encoded(Movable):
     tokens: Tensor  # (B, T, C)
     scene: Tensor  # (B, C)
     grid: tuple[int, int]  # rows and columns of the tokens, T = rows * columns
+    mask: Tensor | None = None  # (B, T) bool, False where a token shows padding alone; None: nowhere
+    covered: Tensor | None = None  # (B, 2), shares of the grid's width and height that the picture covers; None: all
+
+    def first(self, count: int) -> Encoded:
+        """The first ``count`` pictures."""
+        return self._each(lambda value: value[:count])
+
+    def repeated(self, count: int) -> Encoded:
+        """Each picture ``count`` times in a row."""
+        return self._each(lambda value: value.repeat_interleave(count, dim=0))
 
 
 @dataclass(frozen=True)

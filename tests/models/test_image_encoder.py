@@ -16,6 +16,7 @@ from ovgsr.config import ModelSettings
 from ovgsr.models.checkpoint import StudentCheckpoint
 from ovgsr.models.image_encoder import (
     IMAGENET_MEAN,
+    IMAGENET_STD,
     SKETCH_MEAN,
     BackboneError,
     HuggingFaceTower,
@@ -35,9 +36,18 @@ MODELS: dict[str, tuple[str, dict[str, Any], int, int]] = {
     "deit": ("DeiT", _PATCHES, 16, 8),  # two special tokens
     "dinov2": ("Dinov2", _PATCHES, 16, 8),  # interpolates without being asked
     "dinov2-registers": ("Dinov2WithRegisters", {**_PATCHES, "num_register_tokens": 3}, 16, 8),
+    "dinov3": ("DINOv3ViT", {**_PATCHES, "num_register_tokens": 4}, 16, 8),  # rotary positions
+    "beit": ("Beit", {**_PATCHES, "use_absolute_position_embeddings": True}, 16, 8),
     "clip-vision": ("CLIPVision", _PATCHES, 16, 8),
+    "clip-14": ("CLIPVision", {**_PATCHES, "image_size": 28, "patch_size": 14}, 16, 14),  # as ViT-L/14
     "clip": ("CLIP", {"text_config": _WORDS, "vision_config": _PATCHES}, 16, 8),  # both towers in one folder
     "siglip": ("Siglip", {"text_config": _WORDS, "vision_config": _PATCHES}, 16, 8),  # no class token, a pooling head
+    "siglip2": (  # NaFlex: takes patches, not pixels
+        "Siglip2",
+        {"text_config": _WORDS, "vision_config": {**_LAYERS, "patch_size": 8, "num_patches": 16}},
+        16,
+        8,
+    ),
     "swin": (  # hierarchical, its output a sequence of the last stage's tokens
         "Swin",
         {
@@ -51,8 +61,25 @@ MODELS: dict[str, tuple[str, dict[str, Any], int, int]] = {
         32,
         8,
     ),
+    "swinv2": (
+        "Swinv2",
+        {
+            "image_size": 32,
+            "patch_size": 2,
+            "embed_dim": 8,
+            "depths": [1, 1, 1],
+            "num_heads": [1, 2, 2],
+            "window_size": 2,
+        },
+        32,
+        8,
+    ),
     "convnext": ("ConvNext", {**_STAGES, "image_size": 32}, 16, 32),
+    "convnextv2": ("ConvNextV2", {**_STAGES, "image_size": 32}, 16, 32),
+    "dinov3-convnext": ("DINOv3ConvNext", {**_STAGES, "image_size": 32}, 16, 32),  # a map as tokens, and a pooled one
     "resnet": ("ResNet", {**_STAGES, "embedding_size": 4}, 16, 32),
+    "mobilenet1": ("MobileNetV1", {"depth_multiplier": 0.0625, "image_size": 32}, 64, 32),
+    "mobilenet2": ("MobileNetV2", {"depth_multiplier": 0.125, "image_size": 32}, 1280, 32),
     "mobilevit": (
         "MobileViT",
         {
@@ -64,7 +91,13 @@ MODELS: dict[str, tuple[str, dict[str, Any], int, int]] = {
         16,
         32,
     ),
+    "mobilevit2": ("MobileViTV2", {"image_size": 64, "width_multiplier": 0.125}, 64, 32),
 }
+MASKED = [
+    *("vit", "deit", "dinov2", "dinov2-registers", "dinov3"),
+    *("clip-vision", "clip-14", "clip", "siglip", "siglip2"),
+]
+"""Whose attention leaves padding out."""
 
 
 @pytest.fixture(scope="module")
@@ -99,18 +132,20 @@ def test_every_kind_gives_a_grid_for_any_size(name: str, folders: Callable[[str]
     _, _, channels, stride = MODELS[name]
     tower = _built(folders(name))
     assert tower.channels == channels
-    for height, width in ((32, 32), (64, 96), (96, 64), (128, 128)):
+    unit = max(32, tower.multiple)
+    for height, width in ((unit, unit), (2 * unit, 3 * unit), (3 * unit, 2 * unit), (4 * unit, 4 * unit)):
         features = tower(torch.randn(2, 3, height, width))
         assert features.shape == (2, channels, height // stride, width // stride), (height, width)
         assert features.isfinite().all()
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["vit", "deit", "dinov2", "dinov2-registers", "clip-vision", "clip", "siglip", "swin"])
+@pytest.mark.parametrize("name", [*(name for name in MASKED if name != "clip-14"), "beit", "swin", "swinv2"])
 def test_tokens_stand_where_their_pixels_are(name: str, folders: Callable[[str], Path]) -> None:
     """Rows, columns and special tokens would all show here: one changed patch changes its own cell most."""
+    torch.manual_seed(0)
     tower, (rows, columns) = _built(folders(name)), (4, 6)
-    pixels = torch.zeros(1, 3, 32, 48)
+    pixels = torch.randn(1, 3, 32, 48)
     before = tower(pixels)
     for row, column in ((0, 0), (0, 5), (3, 0), (2, 3)):
         changed = pixels.clone()
@@ -118,6 +153,72 @@ def test_tokens_stand_where_their_pixels_are(name: str, folders: Callable[[str],
         difference = (tower(changed) - before).square().sum(dim=1)[0]
         assert difference.shape == (rows, columns)
         assert divmod(int(difference.argmax()), columns) == (row, column)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", MASKED)
+def test_tokens_of_padding_are_not_looked_at(name: str, folders: Callable[[str], Path]) -> None:
+    tower = _built(folders(name))
+    side = 4 * tower.stride
+    pixels = torch.randn(2, 3, side, side)
+    covered = torch.tensor([[1.0, 0.5], [0.75, 1.0]])
+    other = pixels.clone()
+    other[0, :, side // 2 :] = other[1, :, :, 3 * side // 4 :] = 7.0
+    first, second = tower(pixels, covered), tower(other, covered)
+    torch.testing.assert_close(first[0, :, :2], second[0, :, :2])
+    torch.testing.assert_close(first[1, :, :, :3], second[1, :, :, :3])
+    assert not torch.allclose(first[0], second[0]), "what is compared is there"
+    assert not torch.allclose(first[0, :, :2], tower(pixels)[0, :, :2]), "without a mask it would be seen"
+
+
+@torch.no_grad()
+def test_siglip2_reads_a_letterboxed_picture_in_its_own_resolution(folders: Callable[[str], Path]) -> None:
+    """And what its own processor would hand over is what we do: patches of y, x, colour, positions for their grid."""
+    from transformers.models.siglip2.image_processing_pil_siglip2 import convert_image_to_patches
+
+    tower = _built(folders("siglip2"))
+    canvas = torch.randn(1, 3, 48, 48)
+    picture = canvas[:, :, :32, :40]
+    boxed = tower(canvas, torch.tensor([[40 / 48, 32 / 48]]))[:, :, :4, :5]
+    torch.testing.assert_close(boxed, tower(picture))
+    patches = torch.from_numpy(convert_image_to_patches(picture[0].numpy(), 8))[None]
+    expected = tower.model(patches, torch.ones(1, 20, dtype=torch.long), torch.tensor([[4, 5]])).last_hidden_state
+    torch.testing.assert_close(tower(picture), expected.mT.reshape(1, 16, 4, 5))
+
+
+REAL_SIZES = [
+    # class, what differs from the class' defaults (one layer does for a transformer), pixels, channels, grid
+    ("CLIPVision", {"num_hidden_layers": 1}, (224, 224), 768, (7, 7)),  # ViT-B/32
+    ("CLIPVision", {"num_hidden_layers": 1, "patch_size": 16}, (224, 448), 768, (14, 28)),
+    (
+        "CLIPVision",
+        {"num_hidden_layers": 1, "patch_size": 14, "hidden_size": 1024, "num_attention_heads": 16},
+        (336, 336),
+        1024,
+        (24, 24),
+    ),
+    ("SiglipVision", {"num_hidden_layers": 1, "patch_size": 14, "image_size": 384}, (378, 378), 768, (27, 27)),
+    ("Dinov2", {"num_hidden_layers": 1, "patch_size": 14, "image_size": 518}, (224, 224), 768, (16, 16)),
+    ("DINOv3ViT", {"num_hidden_layers": 1, "num_register_tokens": 4}, (512, 256), 384, (32, 16)),
+    ("Swin", {}, (224, 320), 768, (7, 10)),
+    ("ConvNextV2", {}, (224, 224), 768, (7, 7)),
+    ("ResNet", {}, (224, 224), 2048, (7, 7)),
+    ("MobileViT", {}, (256, 256), 640, (8, 8)),
+    ("MobileNetV2", {}, (224, 224), 1280, (7, 7)),
+]
+
+
+@pytest.mark.parametrize(("kind", "fields", "pixels", "channels", "grid"), REAL_SIZES)
+def test_classes_of_the_real_sizes_give_their_grid(
+    kind: str, fields: dict[str, Any], pixels: tuple[int, int], channels: int, grid: tuple[int, int]
+) -> None:
+    """Shapes alone: on the device "meta" there are no numbers, so that a large model costs nothing."""
+    import transformers
+
+    with torch.device("meta"):
+        model = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")(**fields))
+    tower = HuggingFaceTower(model, IMAGENET_MEAN, IMAGENET_STD)
+    assert tower(torch.zeros(1, 3, *pixels, device="meta")).shape == (1, channels, *grid)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -176,7 +277,7 @@ def test_half_precision_weights_become_float32(folders: Callable[[str], Path], t
 
 STATISTICS = [
     # preprocessor_config.json, mean
-    (None, IMAGENET_MEAN),  # no file: the field's default
+    (None, IMAGENET_MEAN),  # no file: the field's default, as the family has no other
     ({"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.2]}, (0.5, 0.4, 0.3)),
     ({"do_normalize": False}, (0.0, 0.0, 0.0)),
     ({"size": 3}, IMAGENET_MEAN),  # says nothing about it
@@ -198,6 +299,37 @@ def test_the_pixel_statistics_come_from_the_processors_file(
         (folder / "preprocessor_config.json").write_text(json.dumps(record))
     assert _built(folder).mean == mean
     assert "torchvision" not in sys.modules
+
+
+FAMILIES = [
+    # model, mean of its family, whether it reads blue first
+    ("clip", 0.48145466, False),
+    ("siglip2", 0.5, False),
+    ("mobilenet2", 0.5, False),
+    ("mobilevit", 0.0, True),  # neither scaled nor shifted
+    ("dinov3", 0.485, False),
+]
+
+
+@pytest.mark.parametrize(("name", "mean", "blue_first"), FAMILIES)
+def test_without_a_processors_file_the_family_decides(
+    name: str, mean: float, blue_first: bool, folders: Callable[[str], Path]
+) -> None:
+    tower = _built(folders(name))
+    assert (tower.mean[0], tower.flips_channels) == (mean, blue_first)
+
+
+@torch.no_grad()
+def test_a_model_that_was_trained_on_blue_first_gets_it(folders: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(folders("mobilevit"), folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps({"do_flip_channel_order": False, "size": 256}))
+    flipped, plain, pixels = _built(folders("mobilevit")), _built(folder), torch.randn(1, 3, 64, 64)
+    assert plain.mean == (0.0, 0.0, 0.0)  # the file says nothing of it, the family does
+    torch.testing.assert_close(flipped(pixels), plain(pixels.flip(1)))
+    again = build_tower(ModelSettings(backbone=str(folder)), flipped.describe())
+    assert isinstance(again, HuggingFaceTower)
+    assert again.flips_channels
 
 
 def _only_pickled(folder: Path) -> None:

@@ -213,9 +213,33 @@ def test_preprocess_normalises_and_squashes() -> None:
     assert squashed[:, :, 5:].max() < 0.05
 
 
+LETTERBOXED = [
+    # width and height of the picture, rows and columns it takes of a canvas of 8
+    ((40, 10), 2, 8),
+    ((10, 40), 8, 2),
+    ((3, 3), 8, 8),  # enlarged as well
+    ((4000, 1), 1, 8),  # never less than a pixel
+]
+
+
+@pytest.mark.parametrize(("size", "rows", "columns"), LETTERBOXED)
+def test_letterboxing_keeps_proportions_and_says_what_is_padding(
+    size: tuple[int, int], rows: int, columns: int
+) -> None:
+    tensor = Preprocess(8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "letterbox")(Image.new("RGB", size, (255, 0, 0)))
+    assert tensor.shape == (4, 8, 8)
+    shown = torch.zeros(8, 8)
+    shown[:rows, :columns] = 1
+    assert torch.equal(tensor[3], shown)
+    torch.testing.assert_close(tensor[0], shown)  # red is 1 on the picture; padding is 0, the mean colour
+    torch.testing.assert_close(tensor[1], -shown)
+
+
 def test_preprocess_settings_survive_a_dictionary() -> None:
     settings = Preprocess(96, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     assert Preprocess.from_dict(settings.to_dict()) == settings
+    letterbox = Preprocess(96, resize="letterbox")
+    assert Preprocess.from_dict(letterbox.to_dict()) == letterbox
     assert Preprocess.from_dict({"size": 96, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}) == settings  # from JSON
 
 
@@ -227,6 +251,7 @@ def test_preprocess_settings_survive_a_dictionary() -> None:
         ({"size": 0}, "'size' must be at least 1"),
         ({"size": 96, "mean": [0.1]}, "three numbers"),
         ({"size": 96, "std": [0.0, 1, 1]}, "'std' positive"),
+        ({"size": 96, "resize": "stretch"}, "'resize' must be one of squash, letterbox, not 'stretch'"),
     ],
 )
 def test_bad_preprocess_settings_are_refused(record: dict[str, object], message: str) -> None:

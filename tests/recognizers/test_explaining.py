@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -203,3 +204,18 @@ def test_a_readout_that_has_no_say_is_left_out(recognizer_of: Callable[..., Situ
     explained = explain(recognizer, picture(), texts=known("a sentence"))
     assert [reading.readout for reading in explained.readings] == ["recognition"]
     assert explained.compared_with == "recognition"
+
+
+def test_a_letterboxed_students_looks_are_at_the_picture(
+    recognizer_of: Callable[..., SituationRecognizer],
+) -> None:
+    """A map over the padded input would be drawn over the picture in the wrong place."""
+    recognizer = recognizer_of(distilled_readout=True)
+    recognizer.checkpoint.preprocess = replace(recognizer.checkpoint.preprocess, resize="letterbox")
+    image = picture(64, 16)  # on a grid of 4 x 4 one row: what is seen cannot differ from row to row
+    explanation = explain(recognizer, image)
+    _same(explanation.situation, recognizer(image).best)
+    looks = [reading.looks for reading in explanation.readings] + [role.looks for role in explanation.roles]
+    for look in looks:
+        assert float(look.sum()) == pytest.approx(1, abs=1e-5)
+        torch.testing.assert_close(look.reshape(4, 4), look[:4].expand(4, 4))

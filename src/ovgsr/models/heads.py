@@ -84,22 +84,25 @@ class Readout(nn.Module):
         self.queries = nn.Parameter(torch.randn(queries, width) * 0.05)
         self.layers = nn.ModuleList(CrossAttentionLayer(width, heads, dropout) for _ in range(layers))
 
-    def forward(self, scene: Tensor, tokens: Tensor) -> Tensor:
-        """One feature (B, C) a picture from the scene embedding (B, C) and tokens (B, T, C)."""
+    def forward(self, scene: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """One feature (B, C) a picture from the scene embedding (B, C) and tokens (B, T, C).
+
+        ``mask`` (B, T), here and below, is False at padded tokens.
+        """
         queries = scene[:, None] + self.queries
         for layer in self.layers:
-            queries = layer(queries, tokens)
+            queries = layer(queries, tokens, mask)
         return queries.mean(dim=1)
 
-    def attention(self, scene: Tensor, tokens: Tensor) -> Tensor:
+    def attention(self, scene: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Where the readout looks: weights (B, T), float32, that sum to 1 for each picture.
 
         The mean over layers, heads and queries, for every layer adds what it saw to the same feature.
         """
         queries, looks = scene[:, None] + self.queries, []
         for layer in self.layers:
-            looks.append(cast(CrossAttentionLayer, layer).weights(queries, tokens).mean(dim=(1, 2)))
-            queries = layer(queries, tokens)
+            looks.append(cast(CrossAttentionLayer, layer).weights(queries, tokens, mask).mean(dim=(1, 2)))
+            queries = layer(queries, tokens, mask)
         return torch.stack(looks).mean(dim=0)
 
 
@@ -115,12 +118,16 @@ class BoxHead(nn.Module):
         self.key = nn.Linear(width, width)
         self.refine = FeedForward(2 * width + 4, width, 4)
 
-    def forward(self, queries: Tensor, tokens: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, queries: Tensor, tokens: Tensor, positions: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes (B, R, 4) as cxcywh in 0..1, what was looked at (B, R, C), and the attention (B, R, T).
 
-        ``positions`` (T, 2) are the tokens' centres in 0..1.
+        ``positions`` (T, 2) or (B, T, 2) are the tokens' centres in 0..1.
         """
         logits = self.query(queries) @ self.key(tokens).transpose(1, 2) / math.sqrt(queries.shape[-1])
+        if mask is not None:
+            logits = logits.masked_fill(~mask[:, None], torch.finfo(logits.dtype).min)
         with full_precision(tokens):
             attention = logits.float().softmax(dim=-1)
             centre = attention @ positions

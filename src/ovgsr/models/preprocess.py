@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
+from ovgsr.config import Resize
 from ovgsr.errors import OvgsrError
 
 MAX_PIXELS = 250_000_000
@@ -172,28 +173,50 @@ def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
 class Preprocess:
     """RGB picture of any size to the student's input.
 
-    The picture is squashed to a square: boxes are normalised by width and height, so they stay right, and nothing
-    is cropped away or padded.
+    The input is a square. ``squash`` stretches the picture to it: boxes are normalised by width and height, so they
+    stay right, and nothing is cropped away or padded. ``letterbox`` keeps the picture's proportions: it lies in the
+    upper left corner and the rest is padding, which the student does not look at (``models/placement.py``).
     """
 
     size: int
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    resize: Resize = "squash"
 
     def __post_init__(self) -> None:
         if self.size < 1:
             raise OvgsrError(f"the field 'size' must be at least 1 pixel, not {self.size}")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise OvgsrError("the fields 'mean' and 'std' must be three numbers each, 'std' positive")
+        if self.resize not in get_args(Resize):
+            raise OvgsrError(f"the field 'resize' must be one of {', '.join(get_args(Resize))}, not {self.resize!r}")
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """The picture as a float tensor (3, size, size), normalised."""
+        """The picture as a float tensor (3, size, size), normalised.
+
+        Letterboxed it is (4, size, size): the fourth channel is 1 on the picture and 0 on the padding, where the
+        colours are 0, the mean colour.
+        """
         image = _to_rgb(image)  # a caller's own picture may have any mode
-        if image.size != (self.size, self.size):
-            image = image.resize((self.size, self.size), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        shown = self._shown(*image.size)
+        if image.size != shown:
+            image = image.resize(shown, Image.Resampling.BICUBIC, reducing_gap=3.0)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
         mean = torch.tensor(self.mean).mul_(255).view(3, 1, 1)
-        return pixels.sub_(mean).div_(torch.tensor(self.std).mul_(255).view(3, 1, 1)).contiguous()
+        pixels = pixels.sub_(mean).div_(torch.tensor(self.std).mul_(255).view(3, 1, 1)).contiguous()
+        if self.resize == "squash":
+            return pixels
+        canvas = torch.zeros(4, self.size, self.size)
+        canvas[:3, : shown[1], : shown[0]] = pixels
+        canvas[3, : shown[1], : shown[0]] = 1
+        return canvas
+
+    def _shown(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of the picture on the canvas."""
+        if self.resize == "squash":
+            return self.size, self.size
+        scale = self.size / max(width, height)
+        return max(1, round(width * scale)), max(1, round(height * scale))
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary for a checkpoint."""
@@ -202,13 +225,14 @@ class Preprocess:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Preprocess:
         """The inverse of :meth:`to_dict`. Raises OvgsrError with the field at fault."""
-        unknown = sorted(set(record) - {"size", "mean", "std"})
+        unknown = sorted(set(record) - {"size", "mean", "std", "resize"})
         if unknown or "size" not in record:
             raise OvgsrError(f"preprocessing needs 'size', 'mean' and 'std'; unknown: {', '.join(unknown) or 'none'}")
         mean, std = (tuple(float(v) for v in record.get(k, d)) for k, d in _DEFAULTS)
         if len(mean) != 3 or len(std) != 3:
             raise OvgsrError("the fields 'mean' and 'std' must be three numbers each")
-        return cls(int(record["size"]), (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+        resize = record.get("resize", "squash")  # which earlier checkpoints do not mention
+        return cls(int(record["size"]), (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), resize)
 
 
 _DEFAULTS = (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD))

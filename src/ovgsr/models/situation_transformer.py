@@ -9,11 +9,13 @@ weights.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ovgsr.models.heads import BoxHead, ClassSimilarity, Readout, TextSimilarity
 from ovgsr.models.image_encoder import ImageTower
-from ovgsr.models.transformer import DecoderLayer, FeedForward, SelfAttentionLayer, grid_positions, sinusoids
+from ovgsr.models.placement import cell_mask, cell_positions, place
+from ovgsr.models.transformer import DecoderLayer, FeedForward, SelfAttentionLayer, sinusoids
 from ovgsr.tensors import Encoded, RoleOutputs, TextEmbeddings, VerbScores
 
 
@@ -29,16 +31,21 @@ class SceneEncoder(nn.Module):
         self.layers = nn.ModuleList(SelfAttentionLayer(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, features: Tensor) -> Encoded:
-        """Tokens (B, h * w, C) and scene (B, C) from features (B, channels, h, w)."""
+    def forward(self, features: Tensor, covered: Tensor | None = None) -> Encoded:
+        """Tokens (B, h * w, C) and scene (B, C) from features (B, channels, h, w).
+
+        ``covered`` (B, 2): what of the grid the picture covers (``models/placement.py``); the rest is not looked at.
+        """
         height, width = features.shape[-2:]
-        positions = sinusoids(grid_positions(height, width, features.device), self.width)
+        positions = sinusoids(cell_positions((height, width), covered, features.device), self.width)
+        mask = cell_mask((height, width), covered)
+        seen = None if mask is None else F.pad(mask, (1, 0), value=True)
         tokens = self.project(features.flatten(2).transpose(1, 2)) + self.position(positions)
         tokens = torch.cat([self.scene.expand(len(tokens), 1, -1).to(tokens.dtype), tokens], dim=1)
         for layer in self.layers:
-            tokens = layer(tokens)
+            tokens = layer(tokens, seen)
         tokens = self.norm(tokens)
-        return Encoded(tokens=tokens[:, 1:], scene=tokens[:, 0], grid=(height, width))
+        return Encoded(tokens[:, 1:], tokens[:, 0], (height, width), mask, covered)
 
 
 class RoleDecoder(nn.Module):
@@ -51,12 +58,17 @@ class RoleDecoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, tokens: Tensor, verb_text: Tensor, role_texts: Tensor, role_mask: Tensor) -> Tensor:
-        """Role features (B, R, C) from verb text (B, D), role texts (B, R, D) and role mask (B, R)."""
+    def forward(
+        self, tokens: Tensor, verb_text: Tensor, role_texts: Tensor, role_mask: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """Role features (B, R, C) from verb text (B, D), role texts (B, R, D) and role mask (B, R).
+
+        ``mask`` (B, T) is False at padded tokens.
+        """
         verb_texts = verb_text[:, None].expand(-1, role_texts.shape[1], -1)
         queries = self.query(torch.cat([verb_texts, role_texts], dim=-1)) + self.learned
         for layer in self.layers:
-            queries = layer(queries, tokens, role_mask)
+            queries = layer(queries, tokens, role_mask, mask)
         return self.norm(queries)  # type: ignore[no-any-return]
 
 
@@ -89,12 +101,13 @@ class SituationTransformer(nn.Module):
         self.grounded = nn.Linear(width, 1)
 
     def encode(self, pixels: Tensor) -> Encoded:
-        """Image tokens and scene embedding of pixels (B, 3, H, W)."""
-        return self.encoder(self.tower(pixels))  # type: ignore[no-any-return]
+        """Image tokens and scene embedding of pixels (B, 3, H, W), or (B, 4, H, W) where they say what is padding."""
+        pixels, covered = place(pixels, self.tower.multiple)
+        return self.encoder(self.tower(pixels, covered), covered)  # type: ignore[no-any-return]
 
     def recognize(self, encoded: Encoded, text: TextEmbeddings) -> Tensor:
         """The recognition readout's logits (B, V) of every offered verb."""
-        recognized = self.recognition(encoded.scene, encoded.tokens)
+        recognized = self.recognition(encoded.scene, encoded.tokens, encoded.mask)
         return score_words(self.verb_scores, recognized, text.verbs, text.verb_classes)
 
     def predict_verb(self, encoded: Encoded, text: TextEmbeddings) -> VerbScores:
@@ -112,7 +125,7 @@ class SituationTransformer(nn.Module):
         """
         if self.distilled is None or self.distilled_scores is None:
             raise ValueError("this student has no distilled readout; set model.distilled_readout=true")
-        return self.distilled_scores.embed(self.distilled(encoded.scene, encoded.tokens))
+        return self.distilled_scores.embed(self.distilled(encoded.scene, encoded.tokens, encoded.mask))
 
     def fill_roles(self, encoded: Encoded, verb_index: Tensor, text: TextEmbeddings) -> RoleOutputs:
         """The frame of one verb a picture, ``verb_index`` (B,) into the offered verbs, filled.
@@ -120,9 +133,10 @@ class SituationTransformer(nn.Module):
         The three evaluation settings and the top-k of a prediction are so many calls of this.
         """
         role_mask = text.role_mask[verb_index]
-        features = self.role_decoder(encoded.tokens, text.verbs[verb_index], text.roles[verb_index], role_mask)
-        positions = grid_positions(*encoded.grid, device=encoded.tokens.device)
-        boxes_cxcywh, looked_at, attention = self.box(features, encoded.tokens, positions)
+        verb_text, role_texts = text.verbs[verb_index], text.roles[verb_index]
+        features = self.role_decoder(encoded.tokens, verb_text, role_texts, role_mask, encoded.mask)
+        positions = cell_positions(encoded.grid, encoded.covered, encoded.tokens.device)
+        boxes_cxcywh, looked_at, attention = self.box(features, encoded.tokens, positions, encoded.mask)
         features = self.merge(torch.cat([features, looked_at], dim=-1))
         return RoleOutputs(
             noun_logits=score_words(self.noun_scores, features, text.nouns, text.noun_classes),

@@ -62,7 +62,7 @@ class Attention(nn.Module):
         attended = attended + share * bias[width:].reshape(self.heads, size)
         return attended.reshape(batch, count, width)
 
-    def weights(self, queries: Tensor, keys: Tensor) -> Tensor:
+    def weights(self, queries: Tensor, keys: Tensor, key_mask: Tensor | None = None) -> Tensor:
         """How much each query looks at each key: (B, heads, Q, K), float32, each row sums to 1.
 
         Computed a second time: the fused attention of :meth:`forward` never holds these.
@@ -71,6 +71,8 @@ class Attention(nn.Module):
         query = self.query(queries).reshape(split).transpose(1, 2)
         key = self.key_value(keys).chunk(2, dim=-1)[0].reshape(split).transpose(1, 2)
         logits: Tensor = query @ key.transpose(2, 3) / math.sqrt(split[-1])
+        if key_mask is not None:
+            logits = logits.masked_fill(~key_mask[:, None, None], torch.finfo(logits.dtype).min)
         return logits.float().softmax(dim=-1)
 
 
@@ -115,9 +117,9 @@ class CrossAttentionLayer(nn.Module):
         queries = queries + self.attention(self.norm_attention(queries), tokens, mask)
         return queries + self.forward_layer(self.norm_forward(queries))  # type: ignore[no-any-return]
 
-    def weights(self, queries: Tensor, tokens: Tensor) -> Tensor:
+    def weights(self, queries: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """How much each query looks at each token in this layer: (B, heads, Q, T), float32."""
-        return self.attention.weights(self.norm_attention(queries), tokens)
+        return self.attention.weights(self.norm_attention(queries), tokens, mask)
 
 
 class DecoderLayer(nn.Module):
@@ -128,9 +130,9 @@ class DecoderLayer(nn.Module):
         self.among_queries = SelfAttentionLayer(width, heads, dropout)
         self.to_tokens = CrossAttentionLayer(width, heads, dropout)
 
-    def forward(self, queries: Tensor, tokens: Tensor, query_mask: Tensor) -> Tensor:
-        """Queries (B, Q, C); ``query_mask`` (B, Q) is False at padding."""
-        return self.to_tokens(self.among_queries(queries, query_mask), tokens)  # type: ignore[no-any-return]
+    def forward(self, queries: Tensor, tokens: Tensor, query_mask: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Queries (B, Q, C); ``query_mask`` (B, Q) and the tokens' ``mask`` (B, T) are False at padding."""
+        return self.to_tokens(self.among_queries(queries, query_mask), tokens, mask)  # type: ignore[no-any-return]
 
 
 def grid_positions(height: int, width: int, device: torch.device) -> Tensor:
@@ -142,9 +144,9 @@ def grid_positions(height: int, width: int, device: torch.device) -> Tensor:
 
 
 def sinusoids(positions: Tensor, width: int) -> Tensor:
-    """Sine and cosine features (T, width) of positions (T, 2) in 0..1, so that any grid size has its positions."""
+    """Sine and cosine features (..., width) of positions (..., 2) in 0..1, so that any grid has its positions."""
     bands = width // 4
     frequencies = 2.0 ** torch.linspace(0, 5, bands, device=positions.device) * torch.pi
-    angles = positions[:, :, None] * frequencies
-    features = torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(1)
-    return F.pad(features, (0, width - features.shape[1]))
+    angles = positions[..., None] * frequencies
+    features = torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(-2)
+    return F.pad(features, (0, width - features.shape[-1]))

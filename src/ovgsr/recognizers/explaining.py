@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ovgsr.models.decode import decode_situations, split_scores
 from ovgsr.models.heads import Readout, TextSimilarity
+from ovgsr.models.placement import over_picture
 from ovgsr.models.situation_transformer import SituationTransformer
 from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.situation import GroundedNoun, Situation
@@ -152,7 +153,7 @@ def explain(
             )
             for name, (seen, space, feature) in readings.items()
         ),
-        roles=_roles(situation, outputs, complete),
+        roles=_roles(situation, outputs, encoded, complete),
         nearest_texts=nearest,
         texts_compared=len({known.text for known in texts}) if compared_with else 0,
         compared_with=compared_with,
@@ -168,14 +169,22 @@ def _readings(model: SituationTransformer, encoded: Encoded, *, with_distilled: 
     """The readouts that take part in the score: one that nobody taught would only show noise."""
 
     def read(readout: Readout, space: TextSimilarity | None) -> _Reading:
-        looks = readout.attention(encoded.scene, encoded.tokens)[0]
-        return looks, space, readout(encoded.scene, encoded.tokens)[0]
+        looks = readout.attention(encoded.scene, encoded.tokens, encoded.mask)[0]
+        return _over_picture(looks, encoded), space, readout(encoded.scene, encoded.tokens, encoded.mask)[0]
 
     verb_space = model.verb_scores if isinstance(model.verb_scores, TextSimilarity) else None
     found: dict[ReadoutName, _Reading] = {"recognition": read(model.recognition, verb_space)}
     if with_distilled and model.distilled is not None:
         found["distilled"] = read(model.distilled, model.distilled_scores)
     return found
+
+
+def _over_picture(looks: Tensor, encoded: Encoded) -> Tensor:
+    """Looks (..., T) at the student's input as looks at the picture in it; each still sums to 1."""
+    if encoded.covered is None:
+        return looks
+    moved = over_picture(looks.reshape(1, -1, looks.shape[-1]).mT, encoded.grid, encoded.covered).mT.reshape_as(looks)
+    return moved / moved.sum(dim=-1, keepdim=True)
 
 
 def _nearest_verbs(
@@ -204,9 +213,12 @@ def _nearest_texts(
     return tuple((different[index], cosine) for index, cosine in _largest(cosines, count)), name
 
 
-def _roles(situation: Situation, outputs: RoleOutputs, vocabulary: Vocabulary) -> tuple[RoleReading, ...]:
+def _roles(
+    situation: Situation, outputs: RoleOutputs, encoded: Encoded, vocabulary: Vocabulary
+) -> tuple[RoleReading, ...]:
     if outputs.attention is None:
         raise ValueError("this model does not say where its roles look")
+    looks = _over_picture(outputs.attention[0].float(), encoded).cpu()
     probabilities = outputs.noun_logits[0].float().softmax(dim=-1)
     found = []
     for slot, (role, answer) in enumerate(situation.nouns.items()):
@@ -214,7 +226,7 @@ def _roles(situation: Situation, outputs: RoleOutputs, vocabulary: Vocabulary) -
             (vocabulary.answers[index].key, value) for index, value in _largest(probabilities[slot], NEXT_NOUNS + 1)
         ]
         others = tuple((key, value) for key, value in best if key != answer.noun)[:NEXT_NOUNS]
-        found.append(RoleReading(role, answer, outputs.attention[0, slot].float().cpu(), others))
+        found.append(RoleReading(role, answer, looks[slot], others))
     return tuple(found)
 
 

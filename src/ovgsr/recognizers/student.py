@@ -137,7 +137,7 @@ class SituationRecognizer:
         frames_of: Sequence[str] | None = None,
         calibrated: bool = True,
     ) -> list[ImagePrediction]:
-        """As :meth:`predict`, from pixels (B, 3, H, W) that are ready and the pictures' sizes (B, 2)."""
+        """As :meth:`predict`, from pixels (B, 3 or 4, H, W) that are ready and the pictures' sizes (B, 2)."""
         complete, text = self.offer(vocabulary)
         encoded = self.model.encode(pixels.to(self.device))
         calibration = self.checkpoint.calibration
@@ -166,10 +166,9 @@ class SituationRecognizer:
         count = chosen.shape[1]
         if not count:
             return iter(())
-        repeated = Encoded(repeat_pictures(encoded.tokens, count), repeat_pictures(encoded.scene, count), encoded.grid)
         scores = [round(score, 6) for score in log_probabilities.gather(1, chosen).exp().flatten().tolist()]
         verbs = chosen.flatten()
-        outputs = self.model.fill_roles(repeated, verbs, text)
+        outputs = self.model.fill_roles(encoded.repeated(count), verbs, text)
         return iter(decode_situations(outputs, verbs, scores, repeat_pictures(sizes_wh, count), vocabulary))
 
 

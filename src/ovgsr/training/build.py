@@ -135,7 +135,7 @@ def _fresh_checkpoint(config: Config, data: TrainingData, text: TextEmbeddings) 
         model=model,
         settings=config.model,
         vocabulary=data.vocabulary,
-        preprocess=Preprocess(config.data.image_size, tower.mean, tower.std),
+        preprocess=Preprocess(config.data.image_size, tower.mean, tower.std, config.data.resize),
         text_fingerprint=text.fingerprint,
         text_width=text_width,
         calibration=Calibration(recognition_weight=RECOGNITION_WEIGHT if config.distill.teaches_readout else 1.0),

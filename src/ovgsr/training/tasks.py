@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from ovgsr.config import DistillSettings, LossSettings
 from ovgsr.losses.criterion import distillation_losses, task_losses
+from ovgsr.models.placement import over_picture
 from ovgsr.models.situation_transformer import SituationTransformer
-from ovgsr.tensors import Batch, Encoded, TextEmbeddings
+from ovgsr.tensors import Batch, TextEmbeddings
 
 Losses = tuple[dict[str, Tensor], dict[str, Tensor]]
 
@@ -54,7 +55,7 @@ class SituationTask(nn.Module):
         count = len(batch.pixels)
         pixels = batch.pixels if batch.views is None else torch.cat([batch.pixels, batch.views.pixels])
         everything = self.model.encode(pixels)
-        encoded = Encoded(everything.tokens[:count], everything.scene[:count], everything.grid)
+        encoded = everything.first(count)
         recognition = self.model.recognize(encoded, text)
         roles = self.model.fill_roles(encoded, targets.verb_index, text)
         losses, report = task_losses(recognition, roles, targets, self.loss, verb_counts)
@@ -67,7 +68,7 @@ class SituationTask(nn.Module):
                 text,
                 scene=self.model.embed_scene(everything) if self.distill.teaches_readout else None,
                 roles=self._project("roles", roles.features),
-                tokens=self._project("tokens", encoded.tokens),
+                tokens=self._project("tokens", over_picture(encoded.tokens, encoded.grid, encoded.covered)),
                 grid=encoded.grid,
                 words=self.model.distilled_scores,
             )
