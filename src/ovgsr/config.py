@@ -52,6 +52,14 @@ class DataSettings(Section):
     resize: Resize = Field("squash", description="'squash' to a square, or 'letterbox': keep proportions and pad")
     cache_images: bool = Field(False, description="keep decoded pictures in memory")
     workers: int = Field(0, ge=0, description="processes that read pictures beside the training process")
+    resized: int | None = Field(
+        None,
+        ge=16,
+        description="read the copies of this size that ovgsr data prepare --resize made; default: the originals",
+    )
+    on_error: Literal["stop", "skip"] = Field(
+        "stop", description="a picture or record that cannot be used ends the run, or is left out and named at its end"
+    )
     flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring a training picture")
     crop: float = Field(
         0.1, ge=0, lt=1, description="largest share of a side by which the shown window is smaller, larger or shifted"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,27 +78,35 @@ class VerbSplit:
         annotator named an unseen noun either, and of each rare verb's only ``rare_pictures``: by number, those whose
         SHA-256 of ``SEED:FILE NAME`` comes first.
         """
-        verbs = frozenset(self.candidates(fold))
-        dropped = frozenset(name for names in self.dropped.values() for name in names)
-        kept = (image for image in images if image.situation.verb in verbs and image.file_name not in dropped)
-        if fold != "train":
-            return tuple(kept)
-        unseen = frozenset(self.unseen_nouns)
-        return self._few_of_rare_verbs([image for image in kept if not unseen or not _shows(image, unseen)])
+        given, unseen = tuple(images), frozenset(self.unseen_nouns)
+        names, verbs = [image.file_name for image in given], [image.situation.verb for image in given]
+        kept = self.positions(names, verbs, fold, lambda position: _shows(given[position], unseen))
+        return tuple(given[position] for position in kept)
 
-    def _few_of_rare_verbs(self, images: list[AnnotatedImage]) -> tuple[AnnotatedImage, ...]:
+    def positions(
+        self, file_names: Sequence[str], verbs: Sequence[str], fold: str, shows_unseen_noun: Callable[[int], bool]
+    ) -> list[int]:
+        """What :meth:`pictures` keeps, by position, of pictures that are known by name and verb only."""
+        candidates = frozenset(self.candidates(fold))
+        dropped = frozenset(name for names in self.dropped.values() for name in names)
+        pairs = enumerate(zip(file_names, verbs, strict=True))
+        kept = [position for position, (name, verb) in pairs if verb in candidates and name not in dropped]
+        if fold != "train":
+            return kept
+        if self.unseen_nouns:
+            kept = [position for position in kept if not shows_unseen_noun(position)]
         if self.rare_pictures is None:
-            return tuple(images)
+            return kept
         of_rare: dict[str, list[str]] = {verb: [] for verb in self.rare}
-        for image in images:
-            if image.situation.verb in of_rare:
-                of_rare[image.situation.verb].append(image.file_name)
+        for position in kept:
+            if verbs[position] in of_rare:
+                of_rare[verbs[position]].append(file_names[position])
         if isinstance(self.rare_pictures, int):
             number = self.rare_pictures
             few = {name for names in of_rare.values() for name in sorted(names, key=self._draw)[:number]}
         else:
             few = set(self.rare_pictures)
-        return tuple(image for image in images if image.situation.verb not in of_rare or image.file_name in few)
+        return [position for position in kept if verbs[position] not in of_rare or file_names[position] in few]
 
     def _draw(self, name: str) -> str:
         return seeded_hash(self.seed, name)

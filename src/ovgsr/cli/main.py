@@ -11,6 +11,7 @@ import typer
 from ovgsr.cli import (
     ablate,
     data_check,
+    data_prepare,
     demo,
     evaluate,
     explain,
@@ -44,6 +45,7 @@ app.command("ablate")(ablate.ablate)
 app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
 data_app.command("check")(data_check.check)
+data_app.command("prepare")(data_prepare.prepare)
 teacher_app.command("tokens")(teacher_tokens.tokens)
 teacher_app.command("merge-tokens")(teacher_tokens.merge)
 teacher_app.command("rationales")(teacher_rationales.rationales)

@@ -10,7 +10,7 @@ from ovgsr.cli.progress import messages
 
 
 class StageBar:
-    """One line a part, with how much of it is done; usable as a ``StageObserver``."""
+    """One line a part, with how much of it is done; usable as a ``StageObserver`` and as ``Progress``."""
 
     def __init__(self) -> None:
         self._bar = Progress(
@@ -21,6 +21,7 @@ class StageBar:
             console=messages,
         )
         self._task: TaskID | None = None
+        self._part: str | None = None
 
     def __enter__(self) -> StageBar:
         self._bar.start()
@@ -34,6 +35,13 @@ class StageBar:
     def stage(self, name: str) -> None:
         """Another part begins."""
         self._task = self._bar.add_task(name, total=None)
+
+    def __call__(self, part: str, done: int, total: int) -> None:
+        """So much of a part is done; the first time that it is named, it begins."""
+        if part != self._part:
+            self._part = part
+            self.stage(part)
+        self.progress(done, total)
 
     def progress(self, done: int, total: int) -> None:
         """So much of the part is done."""

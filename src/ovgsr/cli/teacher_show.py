@@ -94,7 +94,7 @@ class _Shelf:
     data: Path
     vocabulary: Vocabulary
     split: VerbSplit
-    images: tuple[AnnotatedImage, ...]
+    images: Sequence[AnnotatedImage]
     store: RationaleStore
     written: Mapping[str, PictureRationales]
     refused: Mapping[str, Quarantined]

@@ -135,7 +135,7 @@ def _check_record(record: Any, space: _Space) -> Iterator[tuple[str, str]]:
         return
     yield from _check_roles(".bb", boxes, verb, order)
     for role, box in boxes.items():
-        for sentence in _check_box(box, size[0], size[1]):
+        for sentence in box_faults(box, size[0], size[1]):
             yield f".bb.{role}", sentence
 
 
@@ -165,7 +165,8 @@ def _check_frame(
             yield f"{place}.{role}", f"{noun!r} is not among the nouns of imsitu_space.json"
 
 
-def _check_box(box: Any, width: int | None, height: int | None) -> Iterator[str]:
+def box_faults(box: Any, width: int | None, height: int | None) -> Iterator[str]:
+    """What is wrong with a ``bb`` entry, a sentence each; the sides are None where they are not known."""
     if (
         not isinstance(box, list)
         or len(box) != 4

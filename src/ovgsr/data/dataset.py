@@ -16,11 +16,16 @@ from torch.utils.data import Dataset
 from ovgsr.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from ovgsr.data.augment import Augmentation, Shown, augment, augment_shown, generator_for, token_map_shown
 from ovgsr.data.errors import DataError
+from ovgsr.data.skipped import Skipped
 from ovgsr.data.targets import encode_all_targets
 from ovgsr.data.teaching import RecordedTeacher
 from ovgsr.situation import AnnotatedImage
 from ovgsr.tensors import Targets, TeacherSignals, Views
 from ovgsr.vocabulary import Vocabulary
+
+_MOST_IN_A_ROW = 100
+"""So many unreadable pictures one after the other are no accident: a disk is gone, or the folder is wrong."""
+_GREY = (124, 116, 104)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +47,12 @@ class SituationDataset(Dataset[Example]):
     must be picklable where worker processes are spawned. ``cache_images`` is a budget in bytes for decoded pictures,
     in each process: the first ones that fit stay in memory. A ``teacher`` adds its readings of each picture, and views.
 
+    Without ``skipped`` a picture that cannot be read is an error. With it the picture is noted there, and the next one
+    of the data set that can be read is shown in its place, annotations and all: what a position shows depends on the
+    files alone, not on workers or resuming. Without targets, where each picture is to be scored, it is a grey one.
+
     Raises DataError for an annotation that the vocabulary cannot express, and on access for a picture that cannot be
-    read.
+    read, or a hundred of them in a row.
     """
 
     def __init__(
@@ -59,12 +68,14 @@ class SituationDataset(Dataset[Example]):
         cache_images: int = 0,
         max_roles: int | None = None,
         teacher: RecordedTeacher | None = None,
+        skipped: Skipped | None = None,
     ) -> None:
-        self.images = tuple(images)
+        self.images = images
         self.image_folder = Path(image_folder)
         self.seed = seed
         self.augmentation = augmentation
         self._teacher = teacher
+        self._skipped = skipped
         self._open_image = open_image
         self._preprocess = preprocess
         self._targets: Targets | None = None
@@ -91,10 +102,11 @@ class SituationDataset(Dataset[Example]):
         self._epoch.fill_(epoch)
 
     def __getitem__(self, index: int) -> Example:
+        if not -len(self.images) <= index < len(self.images):
+            raise IndexError(index)
+        index, image = self._readable(index % len(self.images))
         annotated = self.images[index]
-        index %= len(self.images)
         targets = self._target_row(index)
-        image = self._picture(index)
         shown = Shown()
         if self.augmentation is not None:
             boxes_xyxy = torch.zeros(0, 4) if targets is None else cxcywh_to_xyxy(targets.boxes_cxcywh[0])
@@ -104,6 +116,23 @@ class SituationDataset(Dataset[Example]):
                 targets = replace(targets, boxes_cxcywh=xyxy_to_cxcywh(boxes_xyxy).unsqueeze(0))
         size = (annotated.width, annotated.height)
         return Example(self._preprocess(image), size, index, targets, self._signals(index, shown), self._views(index))
+
+    def _readable(self, index: int) -> tuple[int, Image.Image]:
+        """The picture at a position, or the next that can be read, with its position."""
+        for _ in range(_MOST_IN_A_ROW):
+            try:
+                return index, self._picture(index)
+            except DataError as error:
+                if self._skipped is None:
+                    raise
+                self._skipped.note(str(error))
+                if self._targets is None:
+                    return index, Image.new("RGB", (8, 8), _GREY)
+                index = (index + 1) % len(self.images)
+        raise DataError(
+            f"{self.image_folder}: {_MOST_IN_A_ROW} pictures in a row cannot be read, up to number {index}; check the "
+            f"folder, and what {self._skipped and self._skipped.path} says of them"
+        )
 
     def _signals(self, index: int, shown: Shown) -> TeacherSignals | None:
         if self._teacher is None:

@@ -6,6 +6,7 @@ Layout of a data set folder (Pratt et al., "Grounded Situation Recognition", ECC
     SWiG_jsons/train.json, dev.json, test.json      file name -> verb, height, width, frames, bb
     SWiG_jsons/imsitu_space.json                    the verbs' frames, the nouns' words
     SWiG_jsons/open_vocabulary_split.json           optional: seen, rare and unseen verbs
+    ovgsr_index/                                    optional: what ovgsr data prepare wrote (annotation_table)
 
 Three rules that other readers break: the verb comes from the record, not from the file name; roles are indexed by
 ``order`` of imsitu_space.json; a role is not grounded where all four coordinates are -1, so 0 is a coordinate.
@@ -21,6 +22,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from ovgsr.data.annotation_table import open_index
 from ovgsr.data.errors import DataError
 from ovgsr.situation import AnnotatedImage, BoxXyxy, GroundedNoun, Situation, SituationError
 from ovgsr.verb_split import SplitError, VerbSplit
@@ -62,9 +64,19 @@ def split_path(root: Path) -> Path:
     return root / "SWiG_jsons" / "open_vocabulary_split.json"
 
 
+def index_path(root: Path, fold: str) -> Path:
+    """Where the index of a fold's records is, if there is one."""
+    return root / "ovgsr_index" / f"{fold}.safetensors"
+
+
 def image_folder(root: Path) -> Path:
     """Where the pictures are."""
     return root / "images_512"
+
+
+def resized_folder(root: Path, size: int) -> Path:
+    """Where copies of the pictures are whose shorter side has ``size`` pixels, if there are any."""
+    return root / f"resized_{size}"
 
 
 def image_path(root: Path, file_name: str) -> Path:
@@ -80,19 +92,42 @@ def is_plain_name(file_name: str) -> bool:
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in file_name
 
 
-def read_annotations(root: Path, fold: Fold) -> tuple[AnnotatedImage, ...]:
-    """Every record of a fold, in file order.
+def read_annotations(root: Path, fold: Fold, faults: list[str] | None = None) -> Sequence[AnnotatedImage]:
+    """Every record of a fold, in file order: from the index of ``ovgsr data prepare`` where it is up to date.
 
     Each role's noun is the annotators' majority answer, the first one's on ties. A box with some coordinates -1 keeps
-    them. Raises DataError naming the file, the picture and the field at the first fault; ``ovgsr.data.check`` lists
-    all of them.
+    them. Raises DataError naming the file, the picture and the field at the first fault; where a list is given, faulty
+    records are left out and what is wrong with them is added to it. ``ovgsr.data.check`` lists all problems.
     """
     root = Path(root)
     path = annotation_path(root, fold)
+    indexed = open_index(index_path(root, fold), (path, space_path(root)))
+    images, found = parse_annotations(root, fold, stop=faults is None) if indexed is None else indexed
+    if faults is not None:
+        faults += [f"{path}: {fault}" for fault in found]
+    elif found:
+        raise DataError(f"{path}: {found[0]}")
+    return images
+
+
+def parse_annotations(root: Path, fold: Fold, *, stop: bool) -> tuple[tuple[AnnotatedImage, ...], tuple[str, ...]]:
+    """The usable records of a fold's JSON, and what is wrong with the others: picture, field and remedy.
+
+    Raises DataError at the first fault where ``stop`` says so.
+    """
+    path = annotation_path(root, fold)
     frames = read_frames(root)
+    images: list[AnnotatedImage] = []
+    faults: list[str] = []
     with _paused_garbage_collection():
-        records = read_json_object(path)
-        return tuple(_annotated_image(path, name, record, frames) for name, record in records.items())
+        for name, record in read_json_object(path).items():
+            try:
+                images.append(_annotated_image(name, record, frames))
+            except DataError as error:
+                if stop:
+                    raise DataError(f"{path}: {error}") from None
+                faults.append(str(error))
+        return tuple(images), tuple(faults)
 
 
 def read_vocabulary(root: Path) -> Vocabulary:
@@ -209,39 +244,39 @@ def majority(answers: Sequence[str]) -> str:
     return max(answers, key=answers.count)  # max keeps the first of equals
 
 
-def _annotated_image(path: Path, name: str, record: Any, frames: Mapping[str, tuple[str, ...]]) -> AnnotatedImage:
+def _annotated_image(name: str, record: Any, frames: Mapping[str, tuple[str, ...]]) -> AnnotatedImage:
     try:
         verb, width, height, boxes = record["verb"], record["width"], record["height"], record["bb"]
         answers = record["frames"]
     except (KeyError, TypeError) as error:
         field = error.args[0] if isinstance(error, KeyError) else "the whole record"
         raise DataError(
-            f"{path}: {name}: the field {field!r} is missing; records need verb, height, width, frames and bb "
+            f"{name}: the field {field!r} is missing; records need verb, height, width, frames and bb "
             "(imSitu's own files have no boxes: use those of SWiG)"
         ) from None
     roles = frames.get(verb) if isinstance(verb, str) else None
     if roles is None:
-        raise DataError(f"{path}: {name}: 'verb' is {verb!r}, which imsitu_space.json does not list; add it there")
+        raise DataError(f"{name}: 'verb' is {verb!r}, which imsitu_space.json does not list; add it there")
     if type(width) is not int or type(height) is not int or width <= 0 or height <= 0:
-        raise DataError(f"{path}: {name}: 'width' and 'height' must be whole numbers of pixels above zero")
+        raise DataError(f"{name}: 'width' and 'height' must be whole numbers of pixels above zero")
     if not is_plain_name(name):
-        raise DataError(f"{path}: {name!r}: a picture's name must stay inside images_512; use a relative name")
+        raise DataError(f"{name!r}: a picture's name must stay inside images_512; use a relative name")
     if not isinstance(answers, list) or not answers or not all(isinstance(frame, dict) for frame in answers):
-        raise DataError(f"{path}: {name}: 'frames' must be a list of maps from role to noun, one an annotator")
+        raise DataError(f"{name}: 'frames' must be a list of maps from role to noun, one an annotator")
     nouns: dict[str, GroundedNoun] = {}
     for role in roles:
         try:
             given = tuple([frame[role] for frame in answers])
             nouns[role] = GroundedNoun(majority(given), grounded_box(boxes[role]), annotators=given)
         except (KeyError, TypeError):
-            raise DataError(f"{path}: {name}: {_role_fault(role, answers, boxes)}") from None
+            raise DataError(f"{name}: {_role_fault(role, answers, boxes)}") from None
         except (ValueError, SituationError) as error:
-            raise DataError(f"{path}: {name}: 'bb.{role}' {error}") from None
+            raise DataError(f"{name}: 'bb.{role}' {error}") from None
         if not all(type(answer) is str for answer in given):
-            raise DataError(f"{path}: {name}: 'frames' must give {role!r} a synset or '' each, not {given!r}")
+            raise DataError(f"{name}: 'frames' must give {role!r} a synset or '' each, not {given!r}")
     if any(len(frame) != len(roles) for frame in (*answers, boxes)):
         extra = sorted({role for frame in (*answers, boxes) for role in frame} - set(roles))
-        raise DataError(f"{path}: {name}: {', '.join(extra)} is no role of {verb!r} in imsitu_space.json")
+        raise DataError(f"{name}: {', '.join(extra)} is no role of {verb!r} in imsitu_space.json")
     return AnnotatedImage(name, width, height, (Situation(verb, nouns),))
 
 

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ovgsr.boxes import clamp_to_image, scale_to_unit, xyxy_to_cxcywh
+from ovgsr.data.annotation_table import NONE, AnnotatedImages
 from ovgsr.data.errors import DataError
 from ovgsr.situation import AnnotatedImage
 from ovgsr.tensors import IGNORE, Targets
 from ovgsr.vocabulary import Vocabulary
 
-_NO_BOX = (0.0, 0.0, 0.0, 0.0)
+_PADDED = -1
 
 
 def encode_targets(annotated: AnnotatedImage, vocabulary: Vocabulary, max_roles: int) -> Targets:
@@ -30,34 +32,52 @@ def encode_all_targets(images: Sequence[AnnotatedImage], vocabulary: Vocabulary,
 
     Raises DataError for a verb outside the vocabulary, a frame that disagrees with it or is longer than ``max_roles``.
     """
-    annotators = max((len(a.annotators) or 1 for i in images for a in i.situation.nouns.values()), default=1)
-    count = len(images)
-    verb_index = np.zeros(count, np.int64)
-    role_mask = np.zeros((count, max_roles), np.bool_)
-    noun_index = np.full((count, max_roles, annotators), IGNORE, np.int64)
-    boxes_xyxy = np.zeros((count, max_roles, 4), np.float32)
-    sizes_wh = np.array([(image.width, image.height) for image in images], np.float32).reshape(count, 1, 2)
-    for row, image in enumerate(images):
-        situation = image.situation
-        roles = _frame(image, vocabulary, max_roles)
-        verb_index[row] = vocabulary.verb_index(situation.verb)
-        role_mask[row, : len(roles)] = True
-        for column, role in enumerate(roles):
-            answer = situation.nouns[role]
-            for annotator, key in enumerate(answer.annotators or (answer.noun,)):
-                index = vocabulary.answer_index(key)
-                noun_index[row, column, annotator] = IGNORE if index is None else index
-            boxes_xyxy[row, column] = answer.box_xyxy or _NO_BOX
-    sizes = torch.from_numpy(sizes_wh)
-    boxes = scale_to_unit(clamp_to_image(torch.from_numpy(boxes_xyxy), sizes), sizes)
+    given = AnnotatedImages.of(images)
+    table, rows = given.table, given.rows
+    frame = table.frame.numpy()[rows]
+    verbs, places = _places(given, vocabulary, max_roles)
+    place = places[frame]  # (B, R): where the annotation holds the role that the vocabulary has here
+    role_mask = place != _PADDED
+    in_row = np.arange(len(rows))[:, None]
+    # The last noun stands for none: a padded place, or an annotator that a picture does not have.
+    nouns = np.array([_answer(vocabulary, key) for key in table.nouns] + [IGNORE])
+    annotators = table.annotators.numpy()[rows]
+    annotators[..., 0] = np.where(annotators[..., 0] == NONE, table.answers.numpy()[rows], annotators[..., 0])
+    most = int((annotators != NONE).sum(-1).max(initial=1))
+    noun_index = nouns[annotators[in_row, place, :most]]
+    noun_index[~role_mask] = IGNORE
+    chosen = torch.from_numpy(table.boxes_xyxy.numpy()[rows][in_row, place] * role_mask[..., None]).float()
+    sizes = table.sizes_wh[torch.from_numpy(rows)].float().reshape(-1, 1, 2)
+    boxes = scale_to_unit(clamp_to_image(chosen, sizes), sizes)
     grounded = (boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1])
     return Targets(
-        verb_index=torch.from_numpy(verb_index),
+        verb_index=torch.from_numpy(verbs[frame]),
         role_mask=torch.from_numpy(role_mask),
         noun_index=torch.from_numpy(noun_index),
         boxes_cxcywh=xyxy_to_cxcywh(boxes) * grounded.unsqueeze(-1),
         grounded=grounded,
     )
+
+
+def _answer(vocabulary: Vocabulary, key: str) -> int:
+    index = vocabulary.answer_index(key)
+    return IGNORE if index is None else index
+
+
+def _places(
+    images: AnnotatedImages, vocabulary: Vocabulary, max_roles: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each frame its verb's index, and where it holds each role of the vocabulary's frame, padded."""
+    frames = images.table.frames
+    verbs = np.zeros(len(frames), np.int64)
+    places = np.full((len(frames), max_roles), _PADDED)
+    used, first = np.unique(images.table.frame.numpy()[images.rows], return_index=True)
+    for frame, position in sorted(zip(used.tolist(), first.tolist(), strict=True), key=lambda pair: pair[1]):
+        roles = _frame(images[position], vocabulary, max_roles)
+        verb, given = frames[frame]
+        verbs[frame] = vocabulary.verb_index(verb)
+        places[frame, : len(roles)] = [given.index(role) for role in roles]
+    return verbs, places
 
 
 def _frame(image: AnnotatedImage, vocabulary: Vocabulary, max_roles: int) -> tuple[str, ...]:

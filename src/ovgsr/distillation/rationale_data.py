@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class RationaleData:
 
     vocabulary: Vocabulary
     split: VerbSplit
-    images: tuple[AnnotatedImage, ...]
+    images: Sequence[AnnotatedImage]
 
     @classmethod
     def read(cls, data: Path, split_file: Path | None = None) -> RationaleData:

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from ovgsr.data.collate import collate
 from ovgsr.data.dataset import SituationDataset
+from ovgsr.data.skipped import Skipped
 from ovgsr.models.preprocess import load_image
 from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.situation import AnnotatedImage, ImagePrediction
@@ -25,17 +26,19 @@ def predict_annotated(
     *,
     batch_size: int = 100,
     workers: int = 0,
+    skipped: Skipped | None = None,
     top_k: int = 0,
     calibrated: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[ImagePrediction]:
     """Every verb of ``vocabulary`` ranked, and the annotated verb's frame filled, for each picture in order.
 
-    The annotated verb chooses which frame is filled and never reaches the ranking. ``progress`` hears how many
-    pictures are done.
+    The annotated verb chooses which frame is filled and never reaches the ranking. A picture that cannot be read is an
+    error, or where there is ``skipped`` noted there and seen as a grey one: it stays in the denominator. ``progress``
+    hears how many pictures are done.
     """
     done = 0
-    for batch in _batches(recognizer, images, image_folder, batch_size, workers):
+    for batch in _batches(recognizer, images, image_folder, batch_size, workers, skipped):
         chosen = [images[index] for index in batch.indices.tolist()]
         yield from recognizer.predict_pixels(
             batch.pixels,
@@ -60,11 +63,12 @@ def score_annotated(
     *,
     batch_size: int = 100,
     workers: int = 0,
+    skipped: Skipped | None = None,
 ) -> VerbScores:
     """Both readouts' scores (B, V) of all pictures, on the CPU, neither mixed nor shifted; no frame is filled."""
     _, text = recognizer.offer(vocabulary)
     found = []
-    for batch in _batches(recognizer, images, image_folder, batch_size, workers):
+    for batch in _batches(recognizer, images, image_folder, batch_size, workers, skipped):
         encoded = recognizer.model.encode(batch.pixels.to(recognizer.device))
         found.append(recognizer.model.predict_verb(encoded, text).to("cpu"))
     distilled = [scores.distilled for scores in found if scores.distilled is not None]
@@ -82,8 +86,11 @@ def _batches(
     image_folder: Path,
     batch_size: int,
     workers: int,
+    skipped: Skipped | None,
 ) -> DataLoader[Batch]:
-    dataset = SituationDataset(images, image_folder, open_image=load_image, preprocess=recognizer.checkpoint.preprocess)
+    dataset = SituationDataset(
+        images, image_folder, open_image=load_image, preprocess=recognizer.checkpoint.preprocess, skipped=skipped
+    )
     return DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_size=batch_size,

@@ -151,7 +151,7 @@ class ScoredFold:
 
     split: VerbSplit
     vocabulary: Vocabulary
-    images: tuple[AnnotatedImage, ...]
+    images: Sequence[AnnotatedImage]
     name: str
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from ovgsr.config import Config, ConfigError, DataSettings
 from ovgsr.data.augment import Augmentation
 from ovgsr.data.collate import collate
 from ovgsr.data.dataset import SituationDataset
-from ovgsr.data.swig import image_folder
+from ovgsr.data.skipped import Skipped
 from ovgsr.distillation.recorded import RecordedReadings, readings_or_none
 from ovgsr.models.build import build_student
 from ovgsr.models.checkpoint import Calibration, StudentCheckpoint
@@ -66,20 +66,25 @@ class Parts:
         self.checkpoint.calibration = calibrate(self.recognizer(device), self.data, config)
 
 
-def build_parts(config: Config) -> Parts:
-    """Everything a run needs, seeded: the same settings give the same weights and the same order of pictures."""
+def build_parts(config: Config, skipped: Skipped | None = None) -> Parts:
+    """Everything a run needs, seeded: the same settings give the same weights and the same order of pictures.
+
+    ``skipped``: where pictures that cannot be read are noted; without it they are errors.
+    """
     require_readout(config)
     torch.manual_seed(config.train.seed)
-    data = read_training_data(config.data)
+    data = replace(read_training_data(config.data), skipped=skipped)
+    if skipped is not None:
+        skipped.note(*data.faults)
     encoder = load_text_encoder(config.model.text_encoder)
     text = embed_vocabulary(data.vocabulary, encoder)
     checkpoint = _fresh_checkpoint(config, data, text)
     text = checkpoint.bind(text, data.vocabulary)
-    names = [image.file_name for image in data.train]
+    names = data.train.file_names
     readings = readings_or_none(names, config.distill, text_fingerprint=encoder.fingerprint, text_width=encoder.width)
     dataset = SituationDataset(
         data.train,
-        image_folder(data.root),
+        data.pictures,
         open_image=load_image,
         preprocess=checkpoint.preprocess,
         vocabulary=data.vocabulary,
@@ -87,8 +92,9 @@ def build_parts(config: Config) -> Parts:
         seed=config.train.seed,
         cache_images=_CACHE_BYTES // max(1, config.data.workers) if config.data.cache_images else 0,
         teacher=readings,
+        skipped=skipped,
     )
-    verb_of_picture = [data.vocabulary.verb_index(image.situation.verb) for image in data.train]
+    verb_of_picture = [data.vocabulary.verb_index(verb) for verb in data.train.verbs]
     factors = repeat_factors(verb_of_picture, len(data.vocabulary.verbs), config.data.rare_repeat)
     sampler = EpochSampler(factors, config.train.seed)
     loader: DataLoader[Batch] = DataLoader(

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ovgsr.config import Config
-from ovgsr.data.swig import image_folder
 from ovgsr.evaluation.open_vocabulary import choose_offset
 from ovgsr.models.checkpoint import Calibration
 from ovgsr.models.decode import split_scores
@@ -72,8 +71,15 @@ def _by_seen_verbs(recognizer: SituationRecognizer, data: TrainingData, config: 
 def dev_scores(recognizer: SituationRecognizer, data: TrainingData, config: Config) -> DevScores:
     """The verb scores of all dev pictures; no frame is filled."""
     vocabulary = data.whole.with_verbs(data.split.candidates("dev"))
-    folder, size, workers = image_folder(data.root), config.evaluation.batch_size, config.data.workers
-    scores = score_annotated(recognizer, data.dev, folder, vocabulary, batch_size=size, workers=workers)
+    scores = score_annotated(
+        recognizer,
+        data.dev,
+        data.pictures,
+        vocabulary,
+        batch_size=config.evaluation.batch_size,
+        workers=config.data.workers,
+        skipped=data.skipped,
+    )
     _, text = recognizer.offer(vocabulary)
     words = recognizer.model.distilled_scores
     return DevScores(

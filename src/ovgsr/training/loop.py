@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ovgsr.config import Config
+from ovgsr.data.skipped import Skipped
 from ovgsr.models.checkpoint import Checkpoint
 from ovgsr.training.averaging import averaged_model
 from ovgsr.training.engine import Engine, MissingExtraError
@@ -63,9 +64,10 @@ class Trainer:
         self.observer: Observer = observer if observer and self.engine.is_main else _Watchless()
         if self.engine.is_main:
             run.check(config, resume=resume)  # before minutes of preparation
+        skipped = Skipped(run.skipped) if config.data.on_error == "skip" else None
         self.parts: RunParts
         self.task: nn.Module
-        self.parts, self.task = build_run(config)
+        self.parts, self.task = build_run(config, skipped)
         self.optimizer: Any = build_optimizer(self.task, config.optim)
         self.steps = self._planned_steps()
         self.schedule = build_schedule(self.optimizer, self.steps, config.optim)

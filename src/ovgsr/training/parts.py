@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ovgsr.config import Config
+from ovgsr.data.skipped import Skipped
 from ovgsr.models.checkpoint import Checkpoint
 from ovgsr.tensors import Batch
 from ovgsr.training.build import build_parts, build_task
@@ -45,7 +46,10 @@ class RunParts(Protocol):
         """Chooses on dev what the finished checkpoint needs beside its weights."""
 
 
-def build_run(config: Config) -> tuple[RunParts, nn.Module]:
-    """The parts of the recipe's task, and the task: a model with its losses, and projections that stay behind."""
-    parts = build_parts(config)
+def build_run(config: Config, skipped: Skipped | None = None) -> tuple[RunParts, nn.Module]:
+    """The parts of the recipe's task, and the task: a model with its losses, and projections that stay behind.
+
+    ``skipped``: where what cannot be read is noted; without it that is an error.
+    """
+    parts = build_parts(config, skipped)
     return parts, build_task(config, parts)

@@ -45,6 +45,11 @@ class RunDir:
         return self.path / "student"
 
     @property
+    def skipped(self) -> Path:
+        """What could not be read and was left out (``data.on_error=skip``)."""
+        return self.path / "skipped.jsonl"
+
+    @property
     def metrics(self) -> Path:
         """One JSON object a line, as training goes."""
         return self.path / "metrics.jsonl"
@@ -58,7 +63,7 @@ class RunDir:
             if not resume:
                 raise RunError(f"{self.path}: holds a run already; give --resume to go on with it, or another folder")
             self.require_settings(config)
-        elif self.path.exists() and any(self.path.iterdir()):
+        elif self.path.exists() and any(path != self.skipped for path in self.path.iterdir()):
             raise RunError(f"{self.path}: not empty and no run folder; give another one with --out")
 
     def open(self, config: Config, vocabulary: Vocabulary, *, resume: bool) -> None:

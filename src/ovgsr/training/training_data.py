@@ -10,12 +10,18 @@ import torch
 from torch import Tensor
 
 from ovgsr.config import DataSettings
+from ovgsr.data.annotation_table import AnnotatedImages
 from ovgsr.data.errors import DataError
+from ovgsr.data.prepare import read_unreadable
+from ovgsr.data.skipped import Skipped
 from ovgsr.data.swig import (
+    Fold,
+    image_folder,
     read_annotations,
     read_split,
     read_vocabulary,
     require_known_verbs,
+    resized_folder,
 )
 from ovgsr.situation import AnnotatedImage
 from ovgsr.verb_split import VerbSplit
@@ -30,8 +36,14 @@ class TrainingData:
     split: VerbSplit
     whole: Vocabulary
     vocabulary: Vocabulary
-    train: tuple[AnnotatedImage, ...]
-    dev: tuple[AnnotatedImage, ...]
+    train: AnnotatedImages
+    dev: Sequence[AnnotatedImage]
+    pictures: Path
+    """The folder that training and dev read them from: the data set's own, or resized copies."""
+    faults: tuple[str, ...] = ()
+    """What is wrong with the records and pictures left out, where ``data.on_error`` is skip."""
+    skipped: Skipped | None = None
+    """Where a run notes what it cannot read; none: that is an error."""
 
     def dev_groups(self, images: Sequence[AnnotatedImage]) -> dict[str, Tensor]:
         """Which of some dev pictures are of seen, rare and unseen verbs, (B,) bool each; no empty groups."""
@@ -57,10 +69,31 @@ def read_training_data(settings: DataSettings) -> TrainingData:
     if split is None:  # an ordinary closed benchmark: every verb is seen
         split = VerbSplit("all verbs seen", seen=whole.verb_names)
     require_known_verbs(split, whole)
-    train = split.pictures(read_annotations(root, "train"), "train")
+    faults: list[str] | None = [] if settings.on_error == "skip" else None
+    unreadable = {} if faults is None else read_unreadable(root)
+
+    def usable(fold: Fold) -> AnnotatedImages:
+        images = AnnotatedImages.of(read_annotations(root, fold, faults))
+        if faults is None or not unreadable:
+            return images
+        faults.extend(unreadable[name] for name in images.file_names if name in unreadable)
+        return images.without(unreadable)
+
+    train, dev = usable("train").of_split(split, "train"), usable("dev").of_split(split, "dev")
     if not train:
         raise DataError(f"{root}: no training picture of a seen or rare verb of the split {split.name!r}")
-    used = {key for image in train for noun in image.situation.nouns.values() for key in noun.annotators}
+    used = train.nouns
     vocabulary = whole.with_verbs(split.training).with_nouns(n for n in whole.nouns if n.key in used)
-    dev = split.pictures(read_annotations(root, "dev"), "dev")
-    return TrainingData(root, split, whole, vocabulary, train, dev)
+    return TrainingData(root, split, whole, vocabulary, train, dev, _pictures(root, settings), tuple(faults or ()))
+
+
+def _pictures(root: Path, settings: DataSettings) -> Path:
+    if settings.resized is None:
+        return image_folder(root)
+    folder = resized_folder(root, settings.resized)
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}: there is no such folder; make the copies that data.resized names with "
+            f"ovgsr data prepare swig --root {root} --resize {settings.resized}"
+        )
+    return folder

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from ovgsr.config import Config
-from ovgsr.data.swig import image_folder
 from ovgsr.evaluation.evaluate import EvaluationReport, evaluate_predictions
 from ovgsr.recognizers.annotated import predict_annotated
 from ovgsr.recognizers.student import SituationRecognizer
@@ -16,8 +15,17 @@ from ovgsr.training.training_data import TrainingData
 def predict_dev(recognizer: SituationRecognizer, data: TrainingData, config: Config) -> list[ImagePrediction]:
     """Uncalibrated predictions on dev, its own unseen verbs competing."""
     vocabulary = data.whole.with_verbs(data.split.candidates("dev"))
-    folder, size, workers = image_folder(data.root), config.evaluation.batch_size, config.data.workers
-    return list(predict_annotated(recognizer, data.dev, folder, vocabulary, batch_size=size, workers=workers))
+    return list(
+        predict_annotated(
+            recognizer,
+            data.dev,
+            data.pictures,
+            vocabulary,
+            batch_size=config.evaluation.batch_size,
+            workers=config.data.workers,
+            skipped=data.skipped,
+        )
+    )
 
 
 def validate(recognizer: SituationRecognizer, data: TrainingData, config: Config) -> dict[str, float]:
