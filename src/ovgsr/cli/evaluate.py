@@ -199,7 +199,7 @@ def _scored(
 
 def _competing(
     data: Path, split: Path | None, fold: str
-) -> tuple[VerbSplit | None, Vocabulary, tuple[AnnotatedImage, ...]]:
+) -> tuple[VerbSplit | None, Vocabulary, Sequence[AnnotatedImage]]:
     """The split, the verbs that compete on the fold with the data's nouns, and the pictures of those verbs."""
     from ovgsr.data.swig import read_annotations, read_split, read_vocabulary, require_known_verbs
 
