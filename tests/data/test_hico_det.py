@@ -130,6 +130,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"annotation": []}, "must be equally long"),
     ({"filenames": ["a.jpg", "a.jpg", "b.jpg"]}, "filenames[1] must be a relative name, given once"),
     ({"filenames": ["a.jpg", "../b.jpg", "c.jpg"]}, "filenames[1] must be a relative name"),
+    ({"filenames": ["a.jpg", "b\0.jpg", "c.jpg"]}, "filenames[1] must be a relative name"),
     ({"size": [[40, 50], [0, 50], [40, 50]]}, "size[1] must be [width, height]"),
     ({"rare": [6]}, "the field 'rare' must be a whole number from 0 to 5, not 6"),
 ]

@@ -60,7 +60,8 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     (_annotation(RIDE, boxes_h=None), f"{FIRST}: boxes_h: is missing or no list"),
     ({"empty": [0]}, "empty: must list the positions of the 1 pictures without a row"),
     ({"empty": "1"}, "empty: must list"),
-    ({"non_rare": [0, 2, 3, 4]}, "non_rare: must list the 5 interactions that 'rare' does not"),
+    ({"non_rare": [0, 1, 2]}, "non_rare: must be a list of interactions, none of which 'rare' lists too"),
+    ({"non_rare": None}, "non_rare: must be a list"),
     ({"verbs": []}, "correspondence[0] must be [0, object, verb]"),
 ]
 

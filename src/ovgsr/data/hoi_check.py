@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from ovgsr.data.check_pictures import Picture, check_pictures
 from ovgsr.data.errors import DataError
@@ -101,17 +100,13 @@ def _check_lists(file: str, path: Path, fold: HicoDetFold) -> Iterator[Problem]:
         return
     entries = enumerate(record["annotation"])
     empty = [number for number, entry in entries if isinstance(entry, dict) and entry.get("hoi") == []]
-    if "empty" in record and not _lists(record["empty"], empty):
-        yield Problem(file, "empty", f"must list the positions of the {len(empty)} pictures without a row")
-    others = [hoi for hoi, interaction in enumerate(fold.interactions) if interaction not in fold.rare]
-    if "non_rare" in record and not _lists(record["non_rare"], others):
-        yield Problem(file, "non_rare", f"must list the {len(others)} interactions that 'rare' does not")
+    if record.get("empty", empty) != empty:
+        yield Problem(file, "empty", f"must list the positions of the {len(empty)} pictures without a row, ascending")
+    others, rare = record.get("non_rare", []), record.get("rare", [])
+    if not isinstance(others, list) or any(hoi in rare for hoi in others):
+        yield Problem(file, "non_rare", "must be a list of interactions, none of which 'rare' lists too")
     if fold.interactions == hico_det_interactions() and fold.rare != hico_det_rare():
         yield Problem(file, "rare", f"differs from HICO-DET's own {len(hico_det_rare())} rare interactions")
-
-
-def _lists(value: Any, numbers: list[int]) -> bool:
-    return isinstance(value, list) and all(type(number) is int for number in value) and sorted(value) == numbers
 
 
 def _check_rows(image: AnnotatedImage, rows: Iterable[int]) -> Iterator[tuple[str, str]]:

@@ -89,7 +89,8 @@ def image_path(root: Path, file_name: str) -> Path:
 def is_plain_name(file_name: str) -> bool:
     """Whether a picture's name stays inside the picture folder."""
     path = PurePosixPath(file_name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in file_name
+    odd = "\\" in file_name or "\0" in file_name
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and not odd
 
 
 def read_annotations(root: Path, fold: Fold, faults: list[str] | None = None) -> Sequence[AnnotatedImage]:
