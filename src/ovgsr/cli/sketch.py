@@ -7,20 +7,20 @@ from typing import Annotated
 
 import typer
 
-TRAIN, TRAIN_HOI = 8000, 3000
-
 
 def sketch(
     out: Annotated[Path, typer.Option(help="Folder to write the data set to; with --contact-sheet, a PNG file.")],
-    hoi: Annotated[bool, typer.Option("--hoi", help="SketchHOI: several people and objects, as HICO-DET.")] = False,
+    hoi: Annotated[bool, typer.Option("--hoi", help="Draw SketchHOI, in the layout of HICO-DET, instead.")] = False,
     seed: Annotated[int, typer.Option(help="Other seeds draw other pictures of the same world.")] = 0,
     train: Annotated[
-        int | None, typer.Option(min=1, help=f"Training pictures in all [default: {TRAIN}; {TRAIN_HOI} with --hoi].")
+        int | None, typer.Option(min=1, help="Training pictures in all (8,000 by default, with --hoi 3,000).")
     ] = None,
-    dev_per_verb: Annotated[int, typer.Option(min=1, help="Development pictures a verb (not with --hoi).")] = 25,
-    test_per_verb: Annotated[int, typer.Option(min=1, help="Test pictures a verb (not with --hoi).")] = 50,
-    dev: Annotated[int, typer.Option(min=1, help="With --hoi: development pictures.")] = 300,
-    test: Annotated[int, typer.Option(min=1, help="With --hoi: test pictures.")] = 1000,
+    dev_per_verb: Annotated[
+        int | None, typer.Option(min=1, help="Development pictures a verb (25 by default).")
+    ] = None,
+    test_per_verb: Annotated[int | None, typer.Option(min=1, help="Test pictures a verb (50 by default).")] = None,
+    dev: Annotated[int | None, typer.Option(min=1, help="With --hoi: development pictures (300 by default).")] = None,
+    test: Annotated[int | None, typer.Option(min=1, help="With --hoi: test pictures (1,000 by default).")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw.")] = 1,
     sheet: Annotated[bool, typer.Option("--contact-sheet", help="Draw one page of example pictures instead.")] = False,
 ) -> None:
@@ -33,27 +33,22 @@ def sketch(
     """
     from ovgsr.cli.progress import console, progress_bar
     from ovgsr.sketch.hoi_write import write_sketch_hoi
+    from ovgsr.sketch.split import SketchError
     from ovgsr.sketch.write import write_sketch_swig
 
+    amounts = {"dev": dev, "test": test} if hoi else {"dev_per_verb": dev_per_verb, "test_per_verb": test_per_verb}
+    if not hoi and (dev or test):
+        raise SketchError("--dev and --test belong to SketchHOI; add --hoi, or use --dev-per-verb and --test-per-verb.")
+    if hoi and (dev_per_verb or test_per_verb):
+        raise SketchError("--dev-per-verb and --test-per-verb belong to SketchSWiG; with --hoi use --dev and --test.")
     if sheet:
         _contact_sheet(out, seed, hoi)
         console.print(f"contact sheet: {out}")
         return
+    given = {name: amount for name, amount in {"train": train, **amounts}.items() if amount}
     with progress_bar("drawing") as progress:
-        if hoi:
-            write_sketch_hoi(
-                out, seed=seed, train=train or TRAIN_HOI, dev=dev, test=test, progress=progress, workers=workers
-            )
-        else:
-            write_sketch_swig(
-                out,
-                seed=seed,
-                train=train or TRAIN,
-                dev_per_verb=dev_per_verb,
-                test_per_verb=test_per_verb,
-                progress=progress,
-                workers=workers,
-            )
+        write = write_sketch_hoi if hoi else write_sketch_swig
+        write(out, seed=seed, progress=progress, workers=workers, **given)
     console.print(f"{'SketchHOI' if hoi else 'SketchSWiG'} is in {out}; next: ovgsr data check {out}")
 
 

@@ -52,14 +52,14 @@ def sharing_a_seat(cast: Cast) -> list[Element]:
 
 
 def _under_umbrella(cast: Cast, x: float, size: float) -> Element:
-    return cast.thing("item", "umbrella", x, 0.74 + tall("umbrella", size) / 2, size, wobble=3)
+    return cast.thing("item", "umbrella", x, 0.7 + tall("umbrella", size) / 2, size, wobble=3)
 
 
 def sheltering(cast: Cast) -> list[Element]:
     """An umbrella held over one's own head."""
-    size = cast.size("umbrella", least=0.66)
-    agent = cast.person("agent", ((0.16, 0.76), (-0.14, 0.36)), legs=cast.one_of("stand", "walk"), reaches_over=True)
-    return [_under_umbrella(cast, 0.1, size), agent]
+    size = cast.size("umbrella", least=0.74)
+    agent = cast.person("agent", ((0.24, 0.72), (-0.14, 0.36)), legs=cast.one_of("stand", "walk"), reaches_over=True)
+    return [agent, _under_umbrella(cast, 0.24, size)]
 
 
 def sharing_shelter(cast: Cast) -> list[Element]:

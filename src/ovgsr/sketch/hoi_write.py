@@ -183,7 +183,7 @@ def write_sketch_hoi(
     out: Path,
     *,
     seed: int,
-    train: int,
+    train: int = 3000,
     dev: int = 300,
     test: int = 1000,
     progress: Callable[[int, int], None] | None = None,

@@ -168,7 +168,7 @@ def write_sketch_swig(
     out: Path,
     *,
     seed: int,
-    train: int,
+    train: int = 8000,
     dev_per_verb: int = 25,
     test_per_verb: int = 50,
     progress: Callable[[int, int], None] | None = None,
