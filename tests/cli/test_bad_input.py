@@ -117,6 +117,13 @@ CASES: list[tuple[str, Arguments, tuple[str, ...]]] = [
         ("'best'", "official"),
     ),
     ("too few pictures", lambda d, c, t: ["sketch", "--out", t / "s", "--train", 3], ("at least 44",)),
+    ("a count of the other data set", lambda d, c, t: ["sketch", "--out", t / "s", "--test", 5], ("--hoi",)),
+    (
+        "a count of SketchSWiG",
+        lambda d, c, t: ["sketch", "--hoi", "--out", t / "s", "--dev-per-verb", 5],
+        ("--dev-per-verb", "--dev and --test"),
+    ),
+    ("a folder that is no SketchHOI", lambda d, c, t: ["sketch", "--hoi", "--out", c], ("no SketchHOI",)),
     ("a folder that is no SketchSWiG", lambda d, c, t: ["sketch", "--out", c, "--train", 50], ("no SketchSWiG",)),
 ]
 

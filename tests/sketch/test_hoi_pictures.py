@@ -89,6 +89,13 @@ def test_rare_combinations_are_rationed() -> None:
     assert ration(1) is None and ration(0) == RARE[0]
 
 
+def test_common_combinations_do_not_depend_on_rare_ones() -> None:
+    common = {pair for play in plays() if not set(play.combinations) & set(RARE) for pair in play.combinations}
+    for play in plays():
+        if set(play.combinations) & set(RARE):
+            assert set(play.combinations) <= common | set(RARE), play
+
+
 def test_training_pictures_keep_to_their_combinations() -> None:
     for index in range(60):
         rationed = ration(index)

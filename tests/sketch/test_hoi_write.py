@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import PIL
 import pytest
 from PIL import Image
 
 from ovgsr.data.hico_det import read_hico_det
 from ovgsr.data.hoi_pairs import merge_rows
+from ovgsr.data.hoi_splits import read_hoi_split, training_fold
 from ovgsr.sketch.hoi_acts import NO_INTERACTION, combinations
 from ovgsr.sketch.hoi_picture import draw_hoi_picture
 from ovgsr.sketch.hoi_sheet import hoi_sheet
@@ -82,6 +84,14 @@ def test_each_fold_keeps_the_promises_of_the_split(small: Path) -> None:
     assert not shown(load(small, "train")) & (unseen | dev_unseen)
     assert not shown(load(small, "dev")) & unseen and shown(load(small, "dev")) & dev_unseen
     assert not shown(load(small, "test")) & dev_unseen and shown(load(small, "test")) & unseen
+
+
+def test_nothing_has_to_be_dropped_for_training(small: Path) -> None:
+    fold, split = read_hico_det(small, "train"), read_hoi_split(small)
+    assert split is not None
+    kept = training_fold(fold, split)
+    assert kept.images == tuple(image for image in fold.images if image.situations)
+    assert {verb.name for verb in kept.vocabulary.verbs}.isdisjoint({"groom", "lift", "smell", "drag", "paint"})
 
 
 def test_rare_is_what_training_shows_in_fewer_than_ten_rows(small: Path) -> None:
@@ -178,3 +188,29 @@ def test_other_settings_and_foreign_folders_are_refused(small: Path, tmp_path: P
 def test_contact_sheet_shows_pictures_with_boxes() -> None:
     page = hoi_sheet(pictures=5)
     assert page.width == 4 * (256 + 6) and (214, 60, 20) in {colour for _, colour in page.getcolors(1 << 24) or []}
+
+
+# SHA-256 for the settings of write_small. The rows do not depend on the version of Pillow, the pictures do. If one of
+# these changes, so must HoiPlan.format: no folder may mix drawings of two versions.
+GOLDEN_ROWS = {
+    "instances_train2015.json": "13302c9bf9cb928d71cada36f3dcb6efe77f3594d946c3eb30d53d23ef7d4f55",
+    "instances_dev2015.json": "1f09a6492c763e76c7bf4303bccd400d0db0bb7e96366750869da95289f3c82b",
+    "instances_test2015.json": "67358f2b8a912e7577da6470358549f8be7d80247d6f8d8cece8243c5f39cd83",
+}
+GOLDEN_PILLOW = "12.3.0"
+GOLDEN_PICTURES = {
+    "images/train2015/SketchHOI_train2015_00000001.jpg": "1f59ae23c269511fc6006dd12104112faf2e2f481c636a45420fa75a3c612c89",
+    "images/dev2015/SketchHOI_dev2015_00000009.jpg": "4f130bf9c7c466ff293a4d5dacb33a7425282d4660f1ef7350b7393e4359dda4",
+    "images/test2015/SketchHOI_test2015_00000024.jpg": "9724e56633aa82e7b4457b0372e47aea496d129f727cb71f22b44080f0dbe0e7",
+}
+
+
+def test_golden_rows(small: Path) -> None:
+    found = digests(small)
+    assert {name: found[name] for name in GOLDEN_ROWS} == GOLDEN_ROWS
+
+
+@pytest.mark.skipif(PIL.__version__ != GOLDEN_PILLOW, reason=f"pictures are pinned for Pillow {GOLDEN_PILLOW}")
+def test_golden_pictures(small: Path) -> None:
+    found = digests(small)
+    assert {name: found[name] for name in GOLDEN_PICTURES} == GOLDEN_PICTURES

@@ -9,7 +9,7 @@ from ovgsr.sketch.camera import MARGIN, Camera, outline
 from ovgsr.sketch.figures import PixelBox
 from ovgsr.sketch.scene import Drawn
 
-TRIES = 10
+TRIES = 16
 SHRINK = 0.95
 SLACK = 0.06
 """How much of its width and height a group may share with one in the other row, at each side."""
