@@ -49,6 +49,14 @@ def sketch_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def swig_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The JSON files, without pictures, of a data set of SWiG's 504 verbs: a dozen training records a verb."""
+    from swig_records import write_swig_records
+
+    return write_swig_records(tmp_path_factory.mktemp("swig") / "mine", {"train": 12, "dev": 1, "test": 1})
+
+
+@pytest.fixture(scope="session")
 def tiny_config(sketch_root: Path) -> Callable[..., Config]:
     """Settings of a run of seconds on ``sketch_root``; keyword arguments replace fields of their sections."""
 

@@ -24,6 +24,9 @@ def ablate(
     rows: Annotated[str | None, typer.Option(help="Only these rows: a,b. Default: all of the plan.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Only these seeds: 0,1. Default: the plan's.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; above 1 each has a process and one thread.")] = 1,
+    split: Annotated[
+        str | None, typer.Option(help="Seen / rare / unseen verbs: a file, or ov_swig; default: the plan's or data's.")
+    ] = None,
     override: Annotated[
         list[str] | None, typer.Option(help="A setting for every row, section.key=value; may be repeated.")
     ] = None,
@@ -42,7 +45,8 @@ def ablate(
     from ovgsr.training.ablation import Ablation
     from ovgsr.training.ablation_plan import load_plan
 
-    ablation = Ablation(load_plan(plan), data, out, tuple(override or ()), teacher, device)
+    changes = [*(override or ()), *([] if split is None else [f"data.split={json.dumps(split)}"])]
+    ablation = Ablation(load_plan(plan), data, out, tuple(changes), teacher, device)
     if only_cell is not None:
         _one_cell(ablation, only_cell, only_signals)
         return
@@ -50,7 +54,7 @@ def ablate(
     cells = ablation.cells(names, _numbers(seeds))
     ablation.require_recipes(ablation.shown(cells))
     options = ["--data", str(data), "--out", str(out), "--teacher", teacher]
-    options += [part for change in override or () for part in ("--override", change)]
+    options += [part for change in changes for part in ("--override", change)]
     options += [] if device is None else ["--device", device]
     asked = [part for name, text in (("--rows", rows), ("--seeds", seeds)) if text is not None for part in (name, text)]
     command = shlex.join(["ovgsr", "ablate", plan, *options, *asked])

@@ -31,7 +31,7 @@ def evaluate(
     model: Annotated[str | None, typer.Option(help="Student to run: folder, hub name, or 'sketch'.")] = None,
     predictions: Annotated[Path | None, typer.Option(help="Predictions file (JSON Lines) of any system.")] = None,
     fold: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
-    split: Annotated[Path | None, typer.Option(help="Seen / rare / unseen verbs; default: the data set's own.")] = None,
+    split: Annotated[Path | None, typer.Option(help="Split file, or ov_swig; default: the data set's own.")] = None,
     profile: Annotated[
         list[str] | None, typer.Option(help="official, coformer, situformer; may be repeated. Default: the first two.")
     ] = None,

@@ -12,6 +12,7 @@ from ovgsr.cli import (
     ablate,
     data_check,
     data_prepare,
+    data_split,
     demo,
     evaluate,
     explain,
@@ -46,6 +47,7 @@ app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
 data_app.command("check")(data_check.check)
 data_app.command("prepare")(data_prepare.prepare)
+data_app.command("split")(data_split.split)
 teacher_app.command("tokens")(teacher_tokens.tokens)
 teacher_app.command("merge-tokens")(teacher_tokens.merge)
 teacher_app.command("rationales")(teacher_rationales.rationales)

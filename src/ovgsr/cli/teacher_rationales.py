@@ -22,7 +22,7 @@ NO_LLM = "These rationales were written by templates, not by an LLM: they say wh
 def rationales(
     data: Annotated[Path, typer.Option(help="Folder of the data set, in SWiG layout.")],
     out: Annotated[Path, typer.Option(help="Folder of the rationales; a stopped run goes on there.")],
-    split: Annotated[Path | None, typer.Option(help="Seen / rare / unseen verbs; default: the data set's own.")] = None,
+    split: Annotated[Path | None, typer.Option(help="Split file, or ov_swig; default: the data set's own.")] = None,
     backend: Annotated[
         str, typer.Option(help="template (no LLM, offline), openai (any such server), or local (Hugging Face model).")
     ] = "template",

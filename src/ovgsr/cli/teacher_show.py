@@ -29,7 +29,7 @@ def show(
     data: Annotated[Path, typer.Option(help="Folder of the data set, in SWiG layout.")],
     rationales: Annotated[Path, typer.Option(help="Folder of rationales, from 'ovgsr teacher rationales'.")],
     out: Annotated[Path, typer.Option(help="The page: one HTML file.")],
-    split: Annotated[Path | None, typer.Option(help="Seen / rare / unseen verbs; default: the data set's own.")] = None,
+    split: Annotated[Path | None, typer.Option(help="Split file, or ov_swig; default: the data set's own.")] = None,
     teacher: Annotated[
         str | None, typer.Option(help="Multimodal LLM whose caption, attention and tokens to show: folder or hub name.")
     ] = None,

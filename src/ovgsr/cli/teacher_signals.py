@@ -25,7 +25,7 @@ def signals(
         ),
     ] = "learned",
     teacher: Annotated[str, typer.Option(help="Multimodal LLM: folder, hub name, or 'sketch'.")] = "sketch",
-    split: Annotated[Path | None, typer.Option(help="Seen / rare / unseen verbs; default: the data set's own.")] = None,
+    split: Annotated[Path | None, typer.Option(help="Split file, or ov_swig; default: the data set's own.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of views and prompts.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
 ) -> None:

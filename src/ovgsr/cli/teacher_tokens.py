@@ -29,7 +29,7 @@ def tokens(
     pictures: Annotated[list[Path] | None, typer.Argument(help="Pictures, or folders of pictures.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of a data set in SWiG layout, instead of pictures.")] = None,
     fold: Annotated[str, typer.Option(help="With --data: train, dev or test.")] = "train",
-    split: Annotated[Path | None, typer.Option(help="Seen / rare / unseen verbs; default: the data set's own.")] = None,
+    split: Annotated[Path | None, typer.Option(help="Split file, or ov_swig; default: the data set's own.")] = None,
     layer: Annotated[str, typer.Option(help="'projector', or a block of the language model (-1 the last).")] = (
         "projector"
     ),

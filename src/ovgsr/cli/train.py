@@ -16,6 +16,9 @@ def train(
     out: Annotated[Path, typer.Option(help="The run's folder.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="Settings to change: section.key=value ...")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the data set (data.root).")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Seen / rare / unseen verbs (data.split): a file, or ov_swig.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed (train.seed).")] = None,
     on_error: Annotated[
         Literal["stop", "skip"] | None,
@@ -31,6 +34,8 @@ def train(
     changes = list(overrides or [])
     if data is not None:
         changes.append(f"data.root={json.dumps(str(data))}")  # quoted: a folder called 2024 is no number
+    if split is not None:
+        changes.append(f"data.split={json.dumps(split)}")
     if seed is not None:
         changes.append(f"train.seed={seed}")
     if on_error is not None:

@@ -19,6 +19,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib.resources import as_file, files
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -41,6 +42,9 @@ Fold = Literal["train", "dev", "test"]
 FOLDS: tuple[Fold, ...] = ("train", "dev", "test")
 ANNOTATORS = 3
 """How many people answer for each picture."""
+
+SHIPPED_SPLITS = ("ov_swig",)
+"""Splits that the package carries (``docs/ov_swig.md``); a file of such a name needs its ending, ``.json``."""
 
 NOT_GROUNDED = [-1, -1, -1, -1]
 _WORDNET_SIZED = 20_000
@@ -163,7 +167,7 @@ def verify_original(vocabulary: Vocabulary) -> None:
 
 
 def read_split(root: Path, file: str | Path | None = None) -> VerbSplit | None:
-    """The split in ``file``, by default the data set's own; None where it has none and none is given."""
+    """The split in ``file`` or of that name (SHIPPED_SPLITS), by default the data set's own; None without one."""
     if file is not None:
         return read_split_file(Path(file))
     path = split_path(Path(root))
@@ -171,7 +175,10 @@ def read_split(root: Path, file: str | Path | None = None) -> VerbSplit | None:
 
 
 def read_split_file(path: Path) -> VerbSplit:
-    """A split from a file of either format. Raises DataError with the field at fault."""
+    """A split from a file, or one of SHIPPED_SPLITS by its name. Raises DataError with the field at fault."""
+    if str(path) in SHIPPED_SPLITS:
+        with as_file(files("ovgsr") / "assets" / "splits" / f"{path}.json") as shipped:
+            return read_split_file(shipped)
     try:
         return VerbSplit.from_json(read_json_object(path))
     except SplitError as error:

@@ -25,7 +25,7 @@ T_QUANTILES = (
     *(2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860),
     *(2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452),
 )
-"""The 97.5 % quantile of Student's t with 1, 2, ... 29 degrees of freedom, as in any table: scipy is no dependency."""
+"""The 97.5 % quantile of Student's t with 1, 2, ... 29 degrees of freedom, as in any table."""
 _CHUNK = 200
 
 
