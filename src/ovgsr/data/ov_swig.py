@@ -38,7 +38,7 @@ NOUN_RANKS = (0.02, 0.3)
 Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 """Sentences -> unit vectors, (sentences, D)."""
 Groups = Sequence[Sequence[str]]
-Pictures = Mapping[str, tuple[AnnotatedImage, ...]]
+Pictures = Mapping[str, Sequence[AnnotatedImage]]
 """Fold -> its pictures."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ovgsr.data.swig import FOLDS
@@ -25,7 +25,7 @@ class SplitSummary:
     """Of the nouns answered for test pictures of unseen verbs, the share that training pictures have; None without."""
 
 
-def summarise(split: VerbSplit, images: Mapping[str, tuple[AnnotatedImage, ...]]) -> SplitSummary:
+def summarise(split: VerbSplit, images: Mapping[str, Sequence[AnnotatedImage]]) -> SplitSummary:
     """The summary of a split over a data set's folds (fold -> all its records)."""
     kept = {fold: split.pictures(images[fold], fold) for fold in FOLDS}
     of_verb = {fold: Counter(image.situation.verb for image in kept[fold]) for fold in FOLDS}
@@ -44,7 +44,7 @@ def summarise(split: VerbSplit, images: Mapping[str, tuple[AnnotatedImage, ...]]
     )
 
 
-def _left_out(split: VerbSplit, train: tuple[AnnotatedImage, ...]) -> dict[str, int]:
+def _left_out(split: VerbSplit, train: Sequence[AnnotatedImage]) -> dict[str, int]:
     """The rules of :meth:`VerbSplit.pictures`, one more at a time."""
     steps = {
         "of unseen verbs": replace(split, dropped={}, unseen_nouns=(), rare_pictures=None),
