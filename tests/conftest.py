@@ -19,6 +19,7 @@ from ovgsr.models.preprocess import Preprocess
 from ovgsr.models.situation_transformer import SituationTransformer
 from ovgsr.tensors import TextEmbeddings
 from ovgsr.vocabulary import Noun, Verb, Vocabulary
+from tiny_backbones import save_backbone
 
 TEXT_WIDTH = 12
 
@@ -82,6 +83,19 @@ def trained_run(tiny_config: Callable[..., Config], tmp_path_factory: pytest.Tem
     out = tmp_path_factory.mktemp("runs") / "tiny"
     train(tiny_config(train={"max_steps": 3}), out)
     return out
+
+
+@pytest.fixture(scope="session")
+def backbones(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a model of ``tiny_backbones``, saved at the first call."""
+    made: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        if name not in made:
+            made[name] = save_backbone(name, tmp_path_factory.mktemp(name))
+        return made[name]
+
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -115,6 +115,8 @@ def test_some_names_have_one_home(file: Path) -> None:
         assert "accelerate" not in modules
     if room not in {"teacher", "recognizers"} and not re.fullmatch(r"models/(image|text)_\w+\.py", name_of(file)):
         assert "transformers" not in modules
+    if name_of(file) != "models/image_adapter.py":
+        assert "peft" not in modules
     if FLOORS.get(room) == 0:
         assert "torch" not in modules
     if name_of(file) != "training/engine.py" and room not in {"recognizers", "cli"}:

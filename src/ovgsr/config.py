@@ -77,7 +77,6 @@ class ModelSettings(Section):
         "sketch", description="'sketch' (small, from scratch) or a Hugging Face model, by name or folder"
     )
     pretrained: bool = Field(True, description="load the backbone's weights (a Hugging Face backbone only)")
-    freeze_backbone: bool = Field(False, description="keep the backbone's weights as they are")
     width: int = Field(128, ge=8, description="width of tokens in encoder and decoders")
     heads: int = Field(4, ge=1, description="attention heads")
     encoder_layers: int = Field(1, ge=0, description="transformer layers over the scene token and the image tokens")
@@ -93,6 +92,19 @@ class ModelSettings(Section):
         if self.width % self.heads:
             raise ValueError(f"model.width ({self.width}) must be a multiple of model.heads ({self.heads})")
         return self
+
+
+class BackboneSettings(Section):
+    """How the backbone learns."""
+
+    mode: Literal["full", "adapter", "frozen"] = Field(
+        "full", description="all weights learn, low-rank adapters beside them (LoRA), or nothing does"
+    )
+    lora_rank: int = Field(8, ge=1, description="rank of an adapter's matrices")
+    lora_alpha: float = Field(16.0, gt=0, description="an adapter's product is scaled by this over the rank")
+    lora_targets: tuple[str, ...] = Field(
+        (), description="ends of the names of layers with adapters; none: all linear layers and 1 x 1 convolutions"
+    )
 
 
 class LossSettings(Section):
@@ -175,6 +187,9 @@ class OptimSettings(Section):
 
     learning_rate: float = Field(1.5e-3, gt=0, description="peak learning rate")
     backbone_scale: float = Field(1.0, ge=0, description="the backbone's learning rate as a share of the peak")
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="a backbone layer's learning rate as a share of that of the layer above it"
+    )
     weight_decay: float = Field(0.03, ge=0, description="decoupled weight decay (not on norms, biases, scales)")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises")
     final_scale: float = Field(0.01, ge=0, le=1, description="the last rate as a share of the peak (cosine)")
@@ -218,6 +233,7 @@ class Config(Section):
     name: str = Field("custom", description="the recipe's name")
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
+    backbone: BackboneSettings = BackboneSettings()
     loss: LossSettings = LossSettings()
     views: ViewSettings = ViewSettings()
     prompts: PromptSettings = PromptSettings()

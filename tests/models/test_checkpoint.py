@@ -40,7 +40,7 @@ SETTINGS: list[dict[str, Any]] = [
     {},
     {"distilled_readout": True, "encoder_layers": 2},
     {"head": "closed"},
-    {"freeze_backbone": True, "dropout": 0.3},  # dropout must be off in what comes back
+    {"dropout": 0.3},  # dropout must be off in what comes back
 ]
 
 

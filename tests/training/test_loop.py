@@ -112,7 +112,7 @@ def test_the_closed_baseline_trains_and_puts_unseen_verbs_last(
 
 
 def test_a_frozen_backbone_stays_as_it_was(tiny_config: Make, tmp_path: Path) -> None:
-    config = tiny_config(model={"freeze_backbone": True}, train={"max_steps": 2}, optim={"ema": 0})
+    config = tiny_config(backbone={"mode": "frozen"}, train={"max_steps": 2}, optim={"ema": 0})
     trainer = Trainer(config, RunDir(tmp_path / "run"))
     before = {name: tensor.clone() for name, tensor in trainer._student().state_dict().items()}
     after = trainer.fit().model.state_dict()

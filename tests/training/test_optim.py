@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from ovgsr.config import DistillSettings, LossSettings, OptimSettings
+from ovgsr.config import BackboneSettings, DistillSettings, LossSettings, ModelSettings, OptimSettings
+from ovgsr.models.image_adapter import tune
+from ovgsr.models.image_encoder import build_tower
 from ovgsr.models.situation_transformer import SituationTransformer
-from ovgsr.training.averaging import averaged_model
-from ovgsr.training.optim import build_optimizer, build_schedule, parameter_groups, rate_at
+from ovgsr.training.averaging import averaged_model, averages
+from ovgsr.training.optim import backbone_layers, build_optimizer, build_schedule, parameter_groups, rate_at
 from ovgsr.training.tasks import SituationTask
 
 SETTINGS = OptimSettings(learning_rate=0.1, warmup=0.2, final_scale=0.1)
@@ -73,11 +76,74 @@ def test_the_backbone_and_the_undecayed_have_groups_of_their_own(
 
 
 def test_a_frozen_backbone_is_left_out(make_student: Callable[..., SituationTransformer]) -> None:
-    student = make_student(freeze_backbone=True)
+    student = make_student()
+    tune(student.tower, BackboneSettings(mode="frozen"))
     groups = parameter_groups(student, OptimSettings())
     trained = {id(parameter) for group in groups for parameter in group["params"]}  # type: ignore[attr-defined]
     assert trained.isdisjoint(id(parameter) for parameter in student.tower.parameters())
     assert trained == {id(parameter) for parameter in student.parameters() if parameter.requires_grad}
+
+
+LAYERS = [
+    # backbone, its layers: what stands before the blocks, each block, what stands after them and takes part
+    ("vit", 3),  # embeddings, one block, the last norm; the pooler takes no part
+    ("clip", 3),  # embeddings, a norm, one block
+    ("swin", 7),  # embeddings, three stages of a block, merging of patches after two of them, the last norm
+    ("resnet", 5),  # embedder and four stages
+]
+
+
+@pytest.mark.parametrize(("name", "count"), LAYERS)
+def test_layers_of_a_backbone(name: str, count: int, backbones: Callable[[str], Path]) -> None:
+    tower = build_tower(ModelSettings(backbone=str(backbones(name))))
+    layers = backbone_layers(tower)
+    assert len(layers) == count
+    inside = [id(parameter) for layer in layers for parameter in layer]
+    assert sorted(inside) == sorted(id(p) for p in tower.parameters() if p.requires_grad), "each once"
+    assert any(parameter.ndim == 4 for parameter in layers[0]), "the first holds the convolution that reads pixels"
+
+
+def test_rates_fall_from_layer_to_layer() -> None:
+    class Blocks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Linear(2, 2)
+            self.blocks = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+            self.norm = nn.LayerNorm(2)
+
+    model = nn.ModuleDict({"tower": Blocks(), "head": nn.Linear(2, 2)})
+    settings = OptimSettings(learning_rate=0.1, backbone_scale=0.5, layer_decay=0.5, weight_decay=0.03)
+    rates = {
+        id(parameter): (group["lr"], group["weight_decay"])
+        for group in parameter_groups(model, settings)
+        for parameter in group["params"]  # type: ignore[attr-defined]
+    }
+    named = {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
+    assert named == {
+        "tower.stem.weight": (0.1 * 0.5 / 8, 0.03),
+        "tower.stem.bias": (0.1 * 0.5 / 8, 0.0),
+        "tower.blocks.0.weight": (0.1 * 0.5 / 4, 0.03),
+        "tower.blocks.0.bias": (0.1 * 0.5 / 4, 0.0),
+        "tower.blocks.1.weight": (0.1 * 0.5 / 2, 0.03),
+        "tower.blocks.1.bias": (0.1 * 0.5 / 2, 0.0),
+        "tower.norm.weight": (0.1 * 0.5, 0.0),
+        "tower.norm.bias": (0.1 * 0.5, 0.0),
+        "head.weight": (0.1, 0.03),
+        "head.bias": (0.1, 0.0),
+    }
+
+
+def test_frozen_weights_are_averaged_in_place_and_kept_once() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model[0].requires_grad_(False)
+    averaged = averaged_model(model, decay=0.5)
+    for _ in range(3):
+        with torch.no_grad():
+            model[1].weight.add_(1.0)
+        averaged.update_parameters(model)
+    assert averaged.module[0].weight.data_ptr() == model[0].weight.data_ptr()
+    assert not torch.equal(averaged.module[1].weight, model[1].weight)
+    assert set(averages(averaged, model)) == {"module.1.weight", "module.1.bias", "n_averaged"}
 
 
 def test_averaged_weights_forget_their_start() -> None:

@@ -26,8 +26,6 @@ def build_student(
     """
     width, heads, dropout = settings.width, settings.heads, settings.dropout
     image_tower = build_tower(settings, tower)
-    if settings.freeze_backbone:
-        image_tower.requires_grad_(False)
     verb_scores: TextSimilarity | ClassSimilarity
     noun_scores: TextSimilarity | ClassSimilarity
     if settings.head == "open":

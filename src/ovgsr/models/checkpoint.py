@@ -27,6 +27,7 @@ from ovgsr.config import ModelSettings
 from ovgsr.errors import OvgsrError
 from ovgsr.files import write_atomically, write_text_atomically
 from ovgsr.models.build import build_student
+from ovgsr.models.image_adapter import merged_weights
 from ovgsr.models.model_card import SITUATIONS, CardText, Provenance, model_card
 from ovgsr.models.preprocess import Preprocess
 from ovgsr.models.situation_transformer import SituationTransformer
@@ -111,7 +112,7 @@ class Checkpoint(ModelHubMixin, Generic[_Network]):
 
     def _save_pretrained(self, save_directory: Path) -> None:
         tower: Any = self.model.tower
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in merged_weights(self.model).items()}
         write_atomically(save_directory / WEIGHTS, lambda path: save_file(weights, path, metadata={"format": "pt"}))
         config = {
             "format": self.FORMAT,
@@ -253,8 +254,10 @@ class StudentCheckpoint(Checkpoint[SituationTransformer]):
 
 def shared_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of ``config.json`` that every task has, as arguments of a checkpoint."""
+    # How a backbone was tuned was a field of earlier versions; a finished student is the same either way.
+    settings = {name: value for name, value in config["model"].items() if name != "freeze_backbone"}
     return {
-        "settings": ModelSettings.model_validate(config["model"]),
+        "settings": ModelSettings.model_validate(settings),
         "preprocess": Preprocess.from_dict(config["preprocess"]),
         "text_fingerprint": str(config["text"]["fingerprint"]),
         "text_width": int(config["text"]["width"]),

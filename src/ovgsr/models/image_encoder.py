@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from safetensors import SafetensorError
@@ -52,6 +52,8 @@ class ImageTower(nn.Module):
     multiple: int
     mean: _Triple
     std: _Triple
+    held = False
+    """Whether it computes as in evaluation even while the student around it trains (``models/image_adapter.py``)."""
 
     def forward(self, pixels: Tensor, covered: Tensor | None = None) -> Tensor:
         """Features (B, channels, H / stride, W / stride) of normalised pixels (B, 3, H, W).
@@ -60,6 +62,10 @@ class ImageTower(nn.Module):
         height the pictures cover, the rest being padding.
         """
         raise BackboneError("an image tower must say how it turns pixels into features")
+
+    def train(self, mode: bool = True) -> Self:
+        """Training or evaluation mode; a held tower stays in evaluation mode, its batch statistics as they are."""
+        return super().train(mode and not self.held)
 
     def describe(self) -> dict[str, Any] | None:
         """What must be remembered to build this tower again without its source, or None."""

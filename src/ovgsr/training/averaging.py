@@ -21,11 +21,22 @@ def averaged_model(model: nn.Module, decay: float) -> AveragedModel:
         steps = int(count)
         weight = 1 - min(decay, (1 + steps) / (10 + steps))
         for mean, current in zip(averages, currents, strict=True):
+            if mean.data_ptr() == current.data_ptr():
+                continue
             if mean.is_floating_point():
                 mean.lerp_(current.to(mean.dtype), weight)
             else:
                 mean.copy_(current)
 
     averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    for mean, current in zip(averaged.module.parameters(), model.parameters(), strict=True):
+        if not current.requires_grad:
+            mean.data = current.data  # a frozen backbone is its own average, and takes its memory once
     averaged.n_averaged = averaged.n_averaged.cpu()  # it is read at every step, which would wait for a GPU
     return averaged
+
+
+def averages(averaged: AveragedModel, model: nn.Module) -> dict[str, Tensor]:
+    """The state of ``averaged`` without what is never trained and stands in the state of ``model``."""
+    frozen = {f"module.{name}" for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    return {name: tensor for name, tensor in averaged.state_dict().items() if name not in frozen}

@@ -17,6 +17,7 @@ from ovgsr.distillation.recorded import RecordedReadings, readings_or_none
 from ovgsr.models.build import build_student
 from ovgsr.models.checkpoint import Calibration, StudentCheckpoint
 from ovgsr.models.heads import TextSimilarity
+from ovgsr.models.image_adapter import tune
 from ovgsr.models.model_card import Provenance
 from ovgsr.models.preprocess import Preprocess, load_image
 from ovgsr.models.text_encoder import TextEncoder, embed_vocabulary, load_text_encoder
@@ -126,6 +127,7 @@ def _fresh_checkpoint(config: Config, data: TrainingData, text: TextEmbeddings) 
         verb_classes=len(data.vocabulary.verbs),
         noun_classes=len(data.vocabulary.answers),
     )
+    tune(model.tower, config.backbone)
     # The common part of the training words' texts, taken off before they are compared (heads.TextSimilarity).
     centred = (
         (model.verb_scores, text.verbs),

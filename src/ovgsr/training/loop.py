@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from ovgsr.config import Config
 from ovgsr.data.skipped import Skipped
 from ovgsr.models.checkpoint import Checkpoint
-from ovgsr.training.averaging import averaged_model
+from ovgsr.training.averaging import averaged_model, averages
 from ovgsr.training.engine import Engine, MissingExtraError
 from ovgsr.training.optim import build_optimizer, build_schedule, rate_at
 from ovgsr.training.parts import RunParts, build_run
@@ -102,8 +102,6 @@ class Trainer:
         self.loader.set_epoch(progress.epoch)  # the prepared loader hands its own count of epochs to the data set
         beside = parts.beside_batch(self.engine.device)
         self.task.train()
-        if self.config.model.freeze_backbone:
-            self._student().tower.eval()
         started, seen = time.monotonic(), 0
         stepped = started
         for batch in self.loader:
@@ -216,7 +214,8 @@ class Trainer:
             return
         tensors = {f"model.{name}": tensor for name, tensor in self._student().state_dict().items()}
         if self.averaged is not None:
-            tensors |= {f"averaged.{name}": tensor for name, tensor in self.averaged.state_dict().items()}
+            means = averages(self.averaged, self._student())
+            tensors |= {f"averaged.{name}": tensor for name, tensor in means.items()}
         tensors |= {f"projections.{name}": tensor for name, tensor in self._projections().state_dict().items()}
         tensors |= optimizer_to_tensors(self.optimizer)
         tensors |= self.engine.random_states()
@@ -246,7 +245,8 @@ class Trainer:
         self._student().load_state_dict(_under("model.", tensors))
         self._projections().load_state_dict(_under("projections.", tensors))
         if self.averaged is not None:
-            self.averaged.load_state_dict(_under("averaged.", tensors))
+            frozen = {f"module.{name}": tensor for name, tensor in self._student().state_dict().items()}
+            self.averaged.load_state_dict(frozen | _under("averaged.", tensors))
         optimizer_from_tensors(self.optimizer, tensors)
         self.engine.load_random_states(tensors)
         self.progress = _Progress(numbers["step"], numbers["epoch"], numbers["batches"])

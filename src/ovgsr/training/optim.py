@@ -11,20 +11,43 @@ from ovgsr.config import OptimSettings
 
 
 def parameter_groups(model: nn.Module, settings: OptimSettings) -> list[dict[str, object]]:
-    """AdamW groups: the backbone apart, and no decay on vectors and scalars (norms, biases, scales)."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
+    """AdamW groups: the backbone apart, by its layers, and no decay on vectors and scalars (norms, biases, scales).
+
+    The backbone's last layer learns at ``backbone_scale`` of the peak, each one below at ``layer_decay`` of the one
+    above it (Clark et al. 2020, ELECTRA; Bao et al. 2022, BEiT).
+    """
+    heights: dict[nn.Parameter, int] = {}
+    for name, module in model.named_modules():
+        if name.rsplit(".", 1)[-1] == "tower":
+            layers = backbone_layers(module)
+            heights |= {parameter: len(layers) - 1 - i for i, layer in enumerate(layers) for parameter in layer}
+    groups: dict[tuple[float | None, bool], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
         if parameter.requires_grad:
-            key = ("tower" in name.split("."), parameter.ndim >= 2)
-            groups.setdefault(key, []).append(parameter)
+            share = settings.layer_decay ** heights[parameter] if parameter in heights else None
+            groups.setdefault((share, parameter.ndim >= 2), []).append(parameter)
     return [
         {
             "params": parameters,
-            "lr": settings.learning_rate * (settings.backbone_scale if in_tower else 1.0),
+            "lr": settings.learning_rate * (1.0 if share is None else settings.backbone_scale * share),
             "weight_decay": settings.weight_decay if decays else 0.0,
         }
-        for (in_tower, decays), parameters in groups.items()
+        for (share, decays), parameters in groups.items()
     ]
+
+
+def backbone_layers(module: nn.Module) -> list[list[nn.Parameter]]:
+    """A backbone's trainable parameters layer by layer, the one nearest the pixels first.
+
+    Layers are the entries of module lists, however deep these lie, and what stands before, between and after them. The
+    order is that of registration, in which the models of transformers are also computed.
+    """
+    layers = [list(module.parameters(recurse=False))]
+    for child in module.children():
+        in_lists = any(isinstance(part, nn.ModuleList) for part in child.modules())
+        layers += backbone_layers(child) if in_lists else [list(child.parameters())]
+    trained = ([parameter for parameter in layer if parameter.requires_grad] for layer in layers)
+    return [layer for layer in trained if layer]
 
 
 def build_optimizer(model: nn.Module, settings: OptimSettings) -> torch.optim.AdamW:
