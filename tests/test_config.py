@@ -67,7 +67,7 @@ OVERRIDES = [
     ("trian.epochs=3", r"unknown key 'trian'; did you mean 'train'\?"),
     (
         "qqq=3",
-        r"unknown key 'qqq'; known keys: name, data, model, backbone, loss, views, prompts, distill, optim, train, evaluation",
+        r"unknown key 'qqq'; known keys: name, data, model, backbone, loss, views, prompts, distill, optim",
     ),
     ("train.zzz=3", r"unknown key 'train\.zzz'; known keys: seed, epochs"),
     ("train.epochs=two", r"train\.epochs: .*valid integer"),

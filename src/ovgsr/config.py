@@ -101,7 +101,7 @@ class BackboneSettings(Section):
         "full", description="all weights learn, low-rank adapters beside them (LoRA), or nothing does"
     )
     lora_rank: int = Field(8, ge=1, description="rank of an adapter's matrices")
-    lora_alpha: float = Field(16.0, gt=0, description="an adapter's product is scaled by this over the rank")
+    lora_alpha: int = Field(16, ge=1, description="an adapter's product is scaled by this over the rank")
     lora_targets: tuple[str, ...] = Field(
         (), description="ends of the names of layers with adapters; none: all linear layers and 1 x 1 convolutions"
     )

@@ -66,7 +66,7 @@ def test_every_adapter_takes_part(backbones: Callable[[str], Path]) -> None:
 
 
 def test_layers_with_adapters_can_be_named(backbones: Callable[[str], Path]) -> None:
-    settings = ADAPTER.model_copy(update={"lora_targets": ("q_proj", "mlp.fc1"), "lora_alpha": 6.0})
+    settings = ADAPTER.model_copy(update={"lora_targets": ("q_proj", "mlp.fc1"), "lora_alpha": 6})
     tower = _tower(backbones("clip"), settings)
     adapted = {key.split(".lora_")[0] for key, _ in tower.named_parameters() if ".lora_A" in key}
     assert adapted == {"model.encoder.layers.0.self_attn.q_proj", "model.encoder.layers.0.mlp.fc1"}
@@ -74,7 +74,7 @@ def test_layers_with_adapters_can_be_named(backbones: Callable[[str], Path]) -> 
     down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
     assert (down.shape, up.shape) == ((2, 16), (16, 2))
     _teach(tower)
-    torch.testing.assert_close(layer.get_delta_weight("default"), 6.0 / 2 * up @ down)  # Hu et al. 2021, section 4.1
+    torch.testing.assert_close(layer.get_delta_weight("default"), 6 / 2 * up @ down)  # Hu et al. 2021, section 4.1
     with pytest.raises(
         BackboneError, match=r"no layer of the backbone is named query; its .* end in: fc1, fc2, k_proj"
     ):
