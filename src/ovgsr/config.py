@@ -24,6 +24,7 @@ SignalKind = Literal[
     "scene_only",
     "instance_only",
     "no_negatives",
+    "no_regions",
     "block",
 ]
 """What stage 1 leaves for a student: ``tokens`` a cache of visual tokens, the others a folder of readings."""
@@ -129,7 +130,7 @@ class DistillSettings(Section):
     scene: float = Field(3.0, ge=0, description="weight of 1 - cosine between distilled readout and scene reading")
     relation: float = Field(1.0, ge=0, description="weight of the relation term: likeness to the batch's readings")
     relation_temperature: float = Field(0.1, gt=0, description="temperature of the relation term's softmax")
-    instance: float = Field(0.5, ge=0, description="weight of 1 - cosine between role features and role readings")
+    instance: float = Field(1.5, ge=0, description="weight of 1 - cosine between role features and role readings")
     views: float = Field(0.0, ge=0, le=4, description="composite views shown for each training picture, on average")
     view_store: str | None = Field(None, description="folder of the composite views (ovgsr teacher signals)")
     tokens: float = Field(0.0, ge=0, description="weight of plain token distillation (needs token_cache)")

@@ -15,7 +15,7 @@ from ovgsr.training.ablation_plan import AblationError, load_plan
 ROWS = [
     "closed", "no_teacher", "no_teacher_large", "label_text", "tokens", "embedding", "embedding_views", "fixed",
     "fixed_views",
-    "known_words", "scene_only", "instance_only", "no_negatives", "mipd", "block", "teacher",
+    "known_words", "scene_only", "instance_only", "no_negatives", "no_regions", "mipd", "block", "teacher",
 ]  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from ovgsr.training.run_dir import RunDir
 from ovgsr.training.training_data import TrainingData, read_training_data
 
 ROLE_WIDTH = 6
-STEPS = 24
+STEPS = 23
 """Two epochs of twelve."""
 Make = Callable[..., Config]
 

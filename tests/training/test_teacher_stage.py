@@ -15,6 +15,7 @@ from stage_data import stage_config, write_small
 from torch import Tensor
 
 from ovgsr.config import Config, SignalKind
+from ovgsr.data.swig import read_annotations
 from ovgsr.distillation import view_store
 from ovgsr.distillation.signal_store import SignalStore
 from ovgsr.distillation.view_store import ViewStore
@@ -169,7 +170,8 @@ def _mentions(text: str, verb: Verb, known: Vocabulary) -> bool:
 def test_every_kind_has_readings_of_every_training_picture(stage: StageParts) -> None:
     names = [image.file_name for image in stage.data.train]
     records = json.loads((stage.data.root / "SWiG_jsons" / "train.json").read_text(encoding="utf-8"))
-    assert names == [name for name, record in records.items() if record["verb"] in stage.data.split.training]
+    kept = stage.data.split.pictures(read_annotations(stage.data.root, "train"), "train")
+    assert names == [image.file_name for image in kept]
     assert 30 < len(names) < len(records)
     for kind in KINDS[:3]:
         store = SignalStore.open(stage.work / kind, text_fingerprint=stage.encoder.fingerprint)
@@ -179,7 +181,8 @@ def test_every_kind_has_readings_of_every_training_picture(stage: StageParts) ->
         torch.testing.assert_close(scenes.norm(dim=-1), torch.ones(len(names)), atol=2e-3, rtol=0)
         assert scenes.std(dim=0).max() > 0.01, "another picture, another reading"
     width = {kind: SignalStore.open(stage.work / kind).info.role_width for kind in KINDS[:3]}
-    assert width == {"learned": 384, "fixed": 384, "embedding": stage.teacher.hidden_size}
+    regions = stage.teacher.hidden_size
+    assert width == {"learned": 384 + regions, "fixed": 384 + regions, "embedding": regions}
     assert TokenCache.open(signals(stage, "tokens")).missing(names) == []
 
 

@@ -21,7 +21,7 @@ def signals(
         str,
         typer.Option(
             help="learned (MIPD), fixed (hand-written prompt), known_words (the same, naming training verbs only), "
-            "scene_only, instance_only, no_negatives, block, embedding (no prompt), tokens."
+            "scene_only, instance_only, no_negatives, no_regions, block, embedding (no prompt), tokens."
         ),
     ] = "learned",
     teacher: Annotated[str, typer.Option(help="Multimodal LLM: folder, hub name, or 'sketch'.")] = "sketch",

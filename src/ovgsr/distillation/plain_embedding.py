@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
-from ovgsr.distillation.box_mask import box_coverage
 from ovgsr.distillation.prompts import PromptReader, Readings, RoleInputs
+from ovgsr.distillation.regions import pooled_inside
 from ovgsr.models.text_encoder import TextEncoder
 from ovgsr.teacher.multimodal_llm import MultimodalLLM
 from ovgsr.teacher.visual_tokens import VisualTokens
@@ -36,17 +33,3 @@ class PlainEmbedding(PromptReader):
         if roles is None or not roles.mask.shape[1]:
             return Readings(scene)
         return Readings(scene, pooled_inside(visual, roles))
-
-
-def pooled_inside(visual: Sequence[VisualTokens], roles: RoleInputs) -> Tensor:
-    """The mean visual token (B, R, width) inside each role's box; zeros without a box or a grid."""
-    width = visual[0].tokens.shape[-1]
-    found = torch.zeros(*roles.mask.shape, width, device=roles.boxes_cxcywh.device)
-    for index, picture in enumerate(visual):
-        if picture.grid is None:
-            continue
-        cover = box_coverage(roles.boxes_cxcywh[index].float(), picture.grid)
-        cover = cover * (roles.grounded[index] & roles.mask[index])[:, None]
-        inside = cover @ picture.tokens.to(cover.device, torch.float32)
-        found[index] = inside / cover.sum(dim=-1, keepdim=True).clamp(min=1e-6)
-    return found

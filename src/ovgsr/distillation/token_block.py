@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from ovgsr.distillation.plain_embedding import pooled_inside
 from ovgsr.distillation.prompts import PromptReader, Readings, RoleInputs
+from ovgsr.distillation.regions import pooled_inside
 from ovgsr.distillation.word_space import WordSpace
 from ovgsr.models.transformer import Attention, FeedForward
 from ovgsr.teacher.multimodal_llm import MultimodalLLM

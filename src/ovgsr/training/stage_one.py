@@ -27,7 +27,7 @@ from ovgsr.training.prompt_tuning import HeldOut, PromptTuning, TuningData
 from ovgsr.training.run_dir import optimizer_from_tensors, optimizer_to_tensors
 from ovgsr.training.stage_parts import StageParts
 
-TUNED = ("learned", "scene_only", "instance_only", "no_negatives", "block")
+TUNED = ("learned", "scene_only", "instance_only", "no_negatives", "no_regions", "block")
 WEIGHTS, RECORD, STATE = "prompts.safetensors", "prompts.json", "state.safetensors"
 
 

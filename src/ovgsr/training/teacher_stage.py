@@ -7,14 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+import torch
+
 from ovgsr.config import SignalKind, load_config
 from ovgsr.distillation.plain_embedding import PlainEmbedding
 from ovgsr.distillation.prompts import PromptReader
+from ovgsr.distillation.regions import WithRegions
 from ovgsr.distillation.signal_info import INFO_FILE
 from ovgsr.distillation.word_space import PromptError
 from ovgsr.training.reading import require_asked, write_readings
 from ovgsr.training.stage_one import TUNED, fresh_prompts, tuned_prompts
 from ovgsr.training.stage_parts import StageObserver, StageParts
+
+_CENTRED_ON = 256
+"""Pictures whose readings tell what all readings share."""
 
 
 def signals(stage: StageParts, kind: SignalKind) -> Path:
@@ -29,7 +35,7 @@ def signals(stage: StageParts, kind: SignalKind) -> Path:
         require_asked(stage, kind, folder)
     else:
         views = stage.views() if stage.config.views.count else None
-        write_readings(stage, kind, reader(stage, kind), folder, views)
+        write_readings(stage, kind, with_regions(stage, kind, reader(stage, kind)), folder, views)
     return folder
 
 
@@ -40,6 +46,16 @@ def reader(stage: StageParts, kind: SignalKind) -> PromptReader:
     if kind in TUNED:
         return tuned_prompts(stage, kind, stage.work / "prompts" / kind)
     return fresh_prompts(stage, kind)
+
+
+def with_regions(stage: StageParts, kind: SignalKind, prompts: PromptReader) -> PromptReader:
+    """The reader, with the boxes' visual tokens beside its readings of the roles, but for kinds that go without."""
+    if kind in ("embedding", "no_regions"):
+        return prompts
+    images = stage.data.train
+    indices = sorted({place * len(images) // _CENTRED_ON for place in range(_CENTRED_ON)})
+    visual = stage.tokens().read([images[index].file_name for index in indices], dtype=torch.float32).visual()
+    return WithRegions(prompts.eval(), stage.teacher, visual, stage.roles(indices)).to(stage.teacher.device)
 
 
 def prepare_signals(
