@@ -46,7 +46,7 @@ def test_the_packages_plans(name: str, tmp_path: Path) -> None:
     )
     ablation = Ablation(plan, tmp_path / "data", tmp_path / "out")
     cells = ablation.cells()
-    assert len(cells) == 15 * 3 + 1, "a prompted teacher draws nothing by chance"
+    assert len(cells) == 16 * 3 + 1, "a prompted teacher draws nothing by chance"
     ablation.require_recipes(cells)  # every override is a setting that there is
     views = {row.name: ablation.config(ablation.cell(row.name, 1)).distill.views for row in plan.rows[:-1]}
     assert [name for name, share in views.items() if not share] == ["closed", *ROWS[1:6], "fixed"]

@@ -106,7 +106,7 @@ def make(root: Path, signals: Path, views: ViewStore) -> Make:
     def config(**sections: dict[str, Any]) -> Config:
         plain: dict[str, dict[str, Any]] = {
             "model": {"distilled_readout": True, "dropout": 0.1},
-            "distill": {"signals": str(signals), "view_store": str(views.folder), "views": 0.5},
+            "distill": {"signals": str(signals), "view_store": str(views.folder), "views": 0.5, "instance": 0.5},
             "optim": {"learning_rate": 1e-2, "ema": 0.9},
             "train": {"batch_size": 4, "checkpoint_every": 10},
         }
@@ -143,9 +143,9 @@ def _log(run: Path) -> list[dict[str, Any]]:
 def test_the_student_comes_nearer_to_the_readings(run: Path) -> None:
     steps = [record for record in _log(run) if "loss" in record]
     assert len(steps) == STEPS
-    for name in ("scene", "relation"):
+    for name, share in {"scene": 0.995, "relation": 0.9}.items():
         first, last = (sum(record[name] for record in part) / 6 for part in (steps[:6], steps[-6:]))
-        assert last < 0.97 * first, (name, first, last)
+        assert last < share * first, (name, first, last)
     weights = {"verb": 1, "noun": 1, "box_l1": 5, "box_giou": 2, "grounded": 1}
     weights |= {"scene": 3, "relation": 1, "instance": 0.5}  # type: ignore[dict-item]
     for record in steps:
