@@ -11,9 +11,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, TypeVar
 
 from ovgsr.errors import OvgsrError
+from ovgsr.interactions import PairPrediction
 from ovgsr.situation import BoxXyxy, GroundedNoun, ImagePrediction, Situation
 
 NOT_GROUNDED = (-1.0, -1.0, -1.0, -1.0)
@@ -31,6 +32,11 @@ class _Fault(Exception):
         super().__init__(complaint)
         self.field = field
 
+    def at(self, path: str | Path, line: int) -> PredictionsError:
+        """The error for the user, once the place is known."""
+        place = f", field '{self.field}'" if self.field else ""
+        return PredictionsError(f"{path}, line {line}{place}: {self}")
+
 
 def read_predictions(path: str | Path, frames_of: Mapping[str, str] | None = None) -> Iterator[ImagePrediction]:
     """The predictions of a JSON Lines file, one at a time, in the file's order.
@@ -40,19 +46,29 @@ def read_predictions(path: str | Path, frames_of: Mapping[str, str] | None = Non
 
     Raises PredictionsError with file, line, field and remedy.
     """
-    path = Path(path)
+    for number, record in read_records(path):
+        try:
+            yield _prediction(record, frames_of)
+        except _Fault as fault:
+            raise fault.at(path, number) from None
+
+
+def read_records(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSON Lines file with their line numbers; empty lines are skipped.
+
+    Raises PredictionsError with file, line and remedy.
+    """
     lines_with_content = 0
     try:
-        with path.open("rb") as stream:
+        with Path(path).open("rb") as stream:
             for number, line in enumerate(stream, start=1):
                 if line.isspace():
                     continue
                 lines_with_content += 1
                 try:
-                    yield _prediction(_record(line, first=number == 1), frames_of)
+                    yield number, _record(line, first=number == 1)
                 except _Fault as fault:
-                    place = f", field '{fault.field}'" if fault.field else ""
-                    raise PredictionsError(f"{path}, line {number}{place}: {fault}") from None
+                    raise fault.at(path, number) from None
     except OSError as error:
         raise PredictionsError(f"{path}: cannot be read ({error.strerror or error}); give a JSON Lines file") from None
     if lines_with_content == 0:
@@ -198,8 +214,11 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
+Prediction = TypeVar("Prediction", ImagePrediction, PairPrediction)
+
+
 class PredictionsWriter:
-    """Writes predictions one by one; the file appears under its name only when all of them are written.
+    """Writes predictions of situations or pairs one by one; the file has its name only when all of them are written.
 
     A context manager: a block that fails leaves the old file, or none. Raises PredictionsError where the file cannot
     be written or a prediction holds a number that is not finite.
@@ -219,7 +238,7 @@ class PredictionsWriter:
             raise PredictionsError(f"{self.path}: cannot be written ({error.strerror}); choose another place") from None
         return self
 
-    def write(self, prediction: ImagePrediction) -> None:
+    def write(self, prediction: ImagePrediction | PairPrediction) -> None:
         """Appends one picture's line."""
         if self._stream is None:
             raise PredictionsError(f"{self.path}: not open; use 'with PredictionsWriter(path) as writer'")
@@ -232,7 +251,7 @@ class PredictionsWriter:
         self._stream.write(line + "\n")
         self.written += 1
 
-    def passed_on(self, predictions: Iterable[ImagePrediction]) -> Iterator[ImagePrediction]:
+    def passed_on(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
         """The same predictions, written on the way: a large data set's need never be in memory together."""
         for prediction in predictions:
             self.write(prediction)
@@ -250,7 +269,7 @@ class PredictionsWriter:
             self._temporary.unlink(missing_ok=True)
 
 
-def write_predictions(path: str | Path, predictions: Iterable[ImagePrediction]) -> int:
+def write_predictions(path: str | Path, predictions: Iterable[ImagePrediction] | Iterable[PairPrediction]) -> int:
     """Writes all predictions atomically and returns how many there were. Raises PredictionsError."""
     with PredictionsWriter(path) as writer:
         for prediction in predictions:
