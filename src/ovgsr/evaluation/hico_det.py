@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,12 @@ from ovgsr.evaluation.hoi_columns import (
     Flags,
     Floats,
     GoldPairs,
+    Integers,
     Interaction,
     ScoredPairs,
     encode_gold,
     encode_pairs,
+    ordered,
 )
 from ovgsr.evaluation.hoi_matching import (
     average_precisions,
@@ -66,19 +68,20 @@ class Mode:
     near_copy: float | None = None
     """Near copies of a better pair of the same class go, above this product of overlaps."""
 
-    def chosen(self, pairs: ScoredPairs, gold: GoldPairs) -> ScoredPairs:
-        """What this code base looks at."""
+    def chosen(self, pairs: ScoredPairs, best_first: Integers, gold: GoldPairs) -> Integers:
+        """The positions, of all in ``best_first``, that this code base looks at."""
+        chosen = best_first
         if self.annotated_pictures_only:
-            annotated = np.bincount(gold.image, minlength=len(gold.file_names)) > 0
-            pairs = pairs.take(annotated[pairs.image])
-        if self.added_pixel:
-            pairs = replace(pairs, boxes_xyxy=pairs.boxes_xyxy + np.array([0, 0, self.added_pixel, self.added_pixel]))
+            chosen = chosen[gold.annotated.take(pairs.image.take(chosen))]
         if self.most_per_picture is not None:
-            pairs = pairs.take(best_of_each_picture(pairs, self.most_per_picture))
+            chosen = best_of_each_picture(pairs, chosen, self.most_per_picture)
         if self.near_copy is not None:
-            key = gold.sort_key(pairs.image, pairs.interaction)
-            pairs = pairs.take(without_near_copies(pairs, key, self.near_copy))
-        return pairs
+            chosen = without_near_copies(pairs, chosen, self.near_copy, self.added_pixel)
+        if chosen is best_first:
+            return chosen
+        keep = np.zeros(len(pairs), dtype=np.bool_)
+        keep[chosen] = True
+        return best_first[keep.take(best_first)]
 
 
 MODES = {
@@ -239,12 +242,12 @@ def evaluate_columns(
     if len(empty):
         findings.add("no_row", " ".join(gold.interactions[empty[0]]), len(empty))
     known = known_objects.flags(gold)
-    results = {}
-    for mode in map(mode_named, modes):
-        precisions = score(pairs, gold, known, mode)
-        results[mode.name] = {s: _means(gold, precision, groups, splits) for s, precision in precisions.items()}
+    precisions = score(pairs, gold, known, [mode_named(name) for name in modes])
     return InteractionReport(
-        modes=results,
+        modes={
+            name: {setting: _means(gold, values, groups, splits) for setting, values in settings.items()}
+            for name, settings in precisions.items()
+        },
         known_objects=known_objects.definition,
         fold=fold,
         classes={name: int((gold.totals[flags] > 0).sum()) for name, flags in groups.items()},
@@ -257,15 +260,19 @@ def evaluate_columns(
     )
 
 
-def score(pairs: ScoredPairs, gold: GoldPairs, known: Flags, mode: Mode) -> dict[str, Floats]:
-    """Average precision in 0..1 of each class (C,) in the Default and the Known-Object setting."""
-    pairs = mode.chosen(pairs, gold).best_first()
-    right = true_positives(pairs, gold, strict=mode.strict, margin=mode.added_pixel)
-    has_object = known[pairs.image, gold.object_of_class[pairs.interaction]]
-    return {
-        setting: average_precisions(pairs.interaction[rows], right[rows], gold.totals, mode.recall_bins)
-        for setting, rows in (("default", slice(None)), ("known_object", has_object))
-    }
+def score(pairs: ScoredPairs, gold: GoldPairs, known: Flags, modes: Sequence[Mode]) -> dict[str, dict[str, Floats]]:
+    """Mode -> setting -> average precision in 0..1 of each class, shape (C,)."""
+    best_first, result = pairs.best_first(), {}
+    for mode in modes:
+        rows = ordered(mode.chosen(pairs, best_first, gold), pairs.interaction)
+        right = true_positives(pairs, rows, gold, strict=mode.strict, added_pixel=mode.added_pixel)
+        interaction = pairs.interaction.take(rows)
+        has_object = known[pairs.image.take(rows), gold.object_of_class.take(interaction)]
+        result[mode.name] = {
+            setting: average_precisions(interaction[counted], right[counted], gold.totals, mode.recall_bins)
+            for setting, counted in (("default", slice(None)), ("known_object", has_object))
+        }
+    return result
 
 
 def _groups(

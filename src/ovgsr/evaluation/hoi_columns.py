@@ -48,6 +48,11 @@ class GoldPairs:
         return np.bincount(self.interaction, minlength=len(self.interactions))
 
     @cached_property
+    def annotated(self) -> Flags:
+        """Whether a picture has a row, shape (I,)."""
+        return np.bincount(self.image, minlength=len(self.file_names)) > 0
+
+    @cached_property
     def objects(self) -> tuple[str, ...]:
         """Every object of the listed interactions once, in their order."""
         return tuple(dict.fromkeys(name for _, name in self.interactions))
@@ -75,13 +80,23 @@ class ScoredPairs:
     def __len__(self) -> int:
         return len(self.score)
 
-    def take(self, rows: Integers | Flags) -> ScoredPairs:
-        """The pairs at these positions, or where the flag is set."""
-        return ScoredPairs(self.image[rows], self.interaction[rows], self.boxes_xyxy[rows], self.score[rows])
+    def best_first(self) -> Integers:
+        """All positions by descending score, then picture, then the order they were given in, shape (N,)."""
+        by_picture = ordered(np.arange(len(self)), self.image)
+        return by_picture.take(np.argsort(-self.score.take(by_picture), kind="stable"))
 
-    def best_first(self) -> ScoredPairs:
-        """Class by class, by descending score, then picture, then the order they were given in."""
-        return self.take(np.lexsort((self.image, -self.score, self.interaction)))
+
+def ordered(rows: Integers, key: Integers) -> Integers:
+    """The positions in ascending order of ``key[rows]``; those of one key stay in the order they are in."""
+    keys = key.take(rows)
+    if len(keys) and keys.max() < 2**16:
+        keys = keys.astype(np.uint16)  # numpy sorts these by radix, ten times faster
+    return rows.take(np.argsort(keys, kind="stable"))
+
+
+def boxes_at(boxes_xyxy: Floats, rows: Integers, part: int) -> Floats:
+    """The human's (``part`` 0) or the object's (1) boxes (n, 4) of boxes (N, 2, 4)."""
+    return boxes_xyxy.reshape(-1, 4).take(2 * rows + part, axis=0)  # several times faster than boxes_xyxy[rows, part]
 
 
 def encode_gold(annotated: Sequence[AnnotatedImage], interactions: Sequence[Interaction]) -> GoldPairs:
