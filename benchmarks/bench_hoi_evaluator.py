@@ -22,11 +22,11 @@ from ovgsr.evaluation.hico_det import MODES, KnownObjects, score
 from ovgsr.evaluation.hoi_columns import encode_gold, encode_pairs
 from ovgsr.evaluation.hoi_predictions import read_pairs
 from ovgsr.evaluation.predictions import write_predictions
+from ovgsr.hoi_vocabulary import Interaction
 from ovgsr.interactions import PairPrediction, ScoredPair
 from ovgsr.situation import AnnotatedImage, BoxXyxy, GroundedNoun, Situation
 
 Result = TypeVar("Result")
-Interaction = tuple[str, str]
 
 
 def random_box(state: random.Random, grid: int) -> BoxXyxy:

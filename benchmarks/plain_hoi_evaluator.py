@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from ovgsr.hoi_vocabulary import Interaction
 from ovgsr.interactions import PairPrediction
 from ovgsr.situation import AnnotatedImage
 
 Box = tuple[float, float, float, float]
-Interaction = tuple[str, str]
 Pair = tuple[Interaction, Box, Box, float]
 
 MATLAB_BINS = (0.0, 0.1, 0.2, 0.30000000000000004, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)

@@ -27,13 +27,18 @@ _METRICS = ("value", "value-all", "grounded", "grounded-all")
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Folder of the data set, in SWiG layout.")],
+    data: Annotated[Path, typer.Option(help="Folder of the data set, in the layout of SWiG or HICO-DET, or a file.")],
     model: Annotated[str | None, typer.Option(help="Student to run: folder, hub name, or 'sketch'.")] = None,
-    predictions: Annotated[Path | None, typer.Option(help="Predictions file (JSON Lines) of any system.")] = None,
+    predictions: Annotated[Path | None, typer.Option(help="Predictions of any system (JSON Lines, .mat).")] = None,
     fold: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
-    split: Annotated[Path | None, typer.Option(help="Split file, or ov_swig; default: the data set's own.")] = None,
+    split: Annotated[
+        Path | None, typer.Option(help="Split file, ov_swig, or HICO-DET's rf_uc, uv ...; default: the data set's own.")
+    ] = None,
     profile: Annotated[
         list[str] | None, typer.Option(help="official, coformer, situformer; may be repeated. Default: the first two.")
+    ] = None,
+    mode: Annotated[
+        list[str] | None, typer.Option(help="HICO-DET: official, upt, gen-vlkt; may be repeated. Default: all.")
     ] = None,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the results file here.")] = None,
     save_predictions: Annotated[Path | None, typer.Option(help="Write the model's predictions file here.")] = None,
@@ -47,9 +52,11 @@ def evaluate(
     """Verb top-1 / top-5, value and grounded value in the three verb settings, for seen, rare and unseen verbs.
 
     A model's table is printed without and with its constant for unseen verbs, which was chosen on dev pictures of
-    seen verbs.
+    seen verbs. On HICO-DET: mean average precision of interactions, full, rare, non-rare, and by zero-shot split.
     """
+    from ovgsr.cli.evaluate_pairs import pair_test, publish, report_of_file
     from ovgsr.cli.progress import console, messages
+    from ovgsr.data.hoi_check import annotated_folds
     from ovgsr.errors import OvgsrError
     from ovgsr.files import write_text_atomically
 
@@ -57,6 +64,13 @@ def evaluate(
         raise OvgsrError("give either --model, --teacher or --predictions")
     if predictions is not None and save_predictions is not None:
         raise OvgsrError("--save-predictions is for --model and --teacher; --predictions is a predictions file already")
+    if annotated_folds(data):
+        if profile or predictions is None:
+            raise OvgsrError(f"{data}: human-object interactions are scored with --predictions, and --mode if need be")
+        publish(report_of_file(predictions, pair_test(data, fold, split, mode or ())), json_out)
+        return
+    if mode:
+        raise OvgsrError(f"{data}: --mode is for human-object interactions, which are not there; SWiG has --profile")
     profiles = tuple(profile or ("official", "coformer"))
     notices: tuple[str, ...] = ()
     if predictions is not None:

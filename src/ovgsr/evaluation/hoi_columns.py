@@ -13,11 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovgsr.evaluation.columns import EvaluationError, Findings
+from ovgsr.hoi_vocabulary import Interaction
 from ovgsr.interactions import HUMAN, OBJECT, PairPrediction
 from ovgsr.situation import AnnotatedImage, BoxXyxy, Situation
-
-Interaction = tuple[str, str]
-"""A verb and an object: one class of the metric."""
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from ovgsr.errors import first_line
 from ovgsr.evaluation.columns import Findings
-from ovgsr.evaluation.hoi_columns import UNLISTED, Floats, GoldPairs, Interaction, PairCollector, ScoredPairs
+from ovgsr.evaluation.hoi_columns import UNLISTED, Floats, GoldPairs, PairCollector, ScoredPairs
 from ovgsr.evaluation.predictions import PredictionsError, read_records
+from ovgsr.hoi_vocabulary import Interaction
 from ovgsr.interactions import InteractionError, PairPrediction
 
 Progress = Callable[[int, int], None]
@@ -105,9 +106,10 @@ def _read_mat(
     images, classes, parts = [], [], []
     for done, (path, interactions) in enumerate(files.items(), start=1):
         cells = _cells(path, (len(interactions), len(gold.file_names)))
-        for (row, image), rows in np.ndenumerate(cells):
+        for position, rows in enumerate(cells.ravel().tolist()):
             if not rows.size:
                 continue
+            row, image = divmod(position, len(gold.file_names))
             if rows.ndim != 2 or rows.shape[1] != 9 or rows.dtype.kind not in "fiu" or not np.isfinite(rows).all():
                 place = f"{path}, 'all_boxes' {{{row + 1},{image + 1}}}"
                 raise PredictionsError(f"{place}: must be empty or n x 9 finite numbers (two boxes, score)")
