@@ -54,20 +54,16 @@ def evaluate(
     A model's table is printed without and with its constant for unseen verbs, which was chosen on dev pictures of
     seen verbs. On HICO-DET: mean average precision of interactions, full, rare, non-rare, and by zero-shot split.
     """
-    from ovgsr.cli.evaluate_pairs import pair_test, publish, report_of_file
-    from ovgsr.cli.progress import console, messages
+    from ovgsr.cli.evaluate_pairs import evaluate_interactions
     from ovgsr.data.hoi_check import annotated_folds
     from ovgsr.errors import OvgsrError
-    from ovgsr.files import write_text_atomically
 
     if sum(given is not None for given in (model, predictions, teacher)) != 1:
         raise OvgsrError("give either --model, --teacher or --predictions")
     if predictions is not None and save_predictions is not None:
         raise OvgsrError("--save-predictions is for --model and --teacher; --predictions is a predictions file already")
     if annotated_folds(data):
-        if profile or predictions is None:
-            raise OvgsrError(f"{data}: human-object interactions are scored with --predictions, and --mode if need be")
-        publish(report_of_file(predictions, pair_test(data, fold, split, mode or ())), json_out)
+        evaluate_interactions(predictions, data, fold, split, profile, mode, json_out)
         return
     if mode:
         raise OvgsrError(f"{data}: --mode is for human-object interactions, which are not there; SWiG has --profile")
@@ -81,12 +77,19 @@ def evaluate(
     else:
         report, notices = _of_model(str(model), data, split, fold, profiles, save_predictions, device)
     print_report(report)
+    _publish(report, notices, profile[0] if profile and len(profile) == 1 else None, json_out)
+
+
+def _publish(report: EvaluationReport, notices: tuple[str, ...], only: str | None, json_out: Path | None) -> None:
+    """Prints notes and warnings, and writes the results file where one is asked for."""
+    from ovgsr.cli.progress import console, messages
+    from ovgsr.files import write_text_atomically
+
     for notice in notices:
         messages.print(f"note: {notice}", highlight=False, markup=False)
     for warning in report.warnings:
         messages.print(f"warning: {warning}", highlight=False, markup=False)
     if json_out is not None:
-        only = profile[0] if profile and len(profile) == 1 else None
         results = report.to_json(only) | ({"notices": list(notices)} if notices else {})
         write_text_atomically(json_out, json.dumps(results, indent=2))
         console.print(f"results: {json_out}")

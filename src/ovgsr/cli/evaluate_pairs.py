@@ -18,6 +18,23 @@ if TYPE_CHECKING:
     from ovgsr.hoi_vocabulary import Interaction
 
 
+def evaluate_interactions(
+    predictions: Path | None,
+    data: Path,
+    fold: str,
+    split: Path | None,
+    profile: Sequence[str] | None,
+    mode: Sequence[str] | None,
+    json_out: Path | None,
+) -> None:
+    """What ``ovgsr evaluate`` does with data that hold interactions."""
+    from ovgsr.errors import OvgsrError
+
+    if profile or predictions is None:
+        raise OvgsrError(f"{data}: human-object interactions are scored with --predictions, and --mode if need be")
+    publish(report_of_file(predictions, pair_test(data, fold, split, mode or ())), json_out)
+
+
 @dataclass(frozen=True, slots=True)
 class PairTest:
     """A fold of interactions with all that its evaluation needs to know beside the predictions."""
@@ -103,8 +120,8 @@ def publish(report: InteractionReport, json_out: Path | None, notices: Sequence[
         for sentence in sentences:
             messages.print(f"{kind}: {sentence}", highlight=False, markup=False)
     if json_out is not None:
-        results = report.to_json() | ({"notices": list(notices)} if notices else {})
-        write_text_atomically(json_out, json.dumps(results, indent=2))
+        record = report.to_json() | ({"notices": list(notices)} if notices else {})
+        write_text_atomically(json_out, json.dumps(record, indent=2))
         console.print(f"results: {json_out}")
 
 

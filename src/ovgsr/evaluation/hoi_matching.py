@@ -42,12 +42,12 @@ def true_positives(
     """
     gold_key = gold.sort_key(gold.image, gold.interaction)
     order = np.argsort(gold_key, kind="stable")
-    has_row = np.zeros(len(gold.interactions) * len(gold.file_names), dtype=np.bool_)
-    has_row[gold_key] = True
-    key = gold.sort_key(pairs.image.take(rows), pairs.interaction.take(rows))
-    looking = np.flatnonzero(has_row.take(key))  # the pairs whose picture has a row of their class
-    start = np.searchsorted(gold_key[order], key.take(looking), side="left")
-    count = np.searchsorted(gold_key[order], key.take(looking), side="right") - start
+    groups, starts, counts = np.unique(gold_key[order], return_index=True, return_counts=True)
+    group_of = np.zeros(len(gold.interactions) * len(gold.file_names), dtype=np.int32)
+    group_of[groups] = np.arange(1, len(groups) + 1)
+    group = group_of.take(gold.sort_key(pairs.image.take(rows), pairs.interaction.take(rows)))
+    looking = np.flatnonzero(group)  # the pairs whose picture has a row of their class
+    start, count = (values.take(group.take(looking) - 1) for values in (starts, counts))
     before = np.cumsum(count) - count
     gold_row = order[np.arange(count.sum()) + np.repeat(start - before, count)]
     looking = np.repeat(looking, count)
