@@ -43,6 +43,8 @@ def test_a_split_is_written_printed_and_used(swig_records: Path, tmp_path: Path)
         assert result.exit_code == 0, result.output
         found = json.loads(results.read_text(encoding="utf-8"))
         assert (found["all"]["images"], found["unseen"]["images"]) == (pictures, unseen)
+        assert found["nouns"]["seen"]["roles"] > 1000
+        assert {scores["value"] for scores in found["nouns"].values()} <= {100.0, None}
     assert f"1 annotated pictures are left out by the split ({BROKEN}_" in result.output
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -105,6 +105,9 @@ def print_report(report: EvaluationReport) -> None:
             rare = f", rare verbs +{report.rare_offset:.2f}" if report.rare_offset else ""
             title = f"{report.fold}, profile {name}, unseen verbs +{report.offset:.2f}{rare}"
             console.print(_table(title, report.with_offset[name]))
+        if name in report.nouns:
+            told = [f"{g} {n.value:.2f} / {n.grnd_value:.2f} of {n.roles} roles" for g, n in report.nouns[name].items()]
+            console.print(f"nouns given the verb, value / grounded: {', '.join(told)}", highlight=False, soft_wrap=True)
     opened = report.open_vocabulary
     if opened is not None and opened.ausuc is not None:
         console.print(
@@ -141,7 +144,8 @@ def _of_file(
     from ovgsr.evaluation.evaluate import evaluate_file
 
     chosen = read_split(data, split)
-    return evaluate_file(predictions, read_annotations(data, fold), chosen, fold, profiles)  # type: ignore[arg-type]
+    annotated = read_annotations(data, fold)  # type: ignore[arg-type]
+    return evaluate_file(predictions, annotated, chosen, fold, profiles, uses=_noun_uses(data, chosen))
 
 
 def _of_model(
@@ -163,7 +167,7 @@ def _of_model(
     calibration = recognizer.checkpoint.calibration if chosen is not None else None
     with progress_bar("predicting") as progress:
         found = predict_annotated(recognizer, images, image_folder(data), vocabulary, progress=progress)
-        report = _scored(found, images, chosen, fold, profiles, save, calibration)
+        report = _scored(found, data, images, chosen, fold, profiles, save, calibration)
     met = [] if chosen is None else [v for v in chosen.groups(fold)["unseen"] if v in recognizer.vocabulary]
     if not met:
         return report, recognizer.notices
@@ -191,12 +195,13 @@ def _of_teacher(
         found = predict_annotated_pictures(
             recognizer, images, image_folder(data), vocabulary, batch_size=size, progress=progress
         )
-        report = _scored(found, images, chosen, fold, profiles, save)
+        report = _scored(found, data, images, chosen, fold, profiles, save)
     return report, recognizer.notices
 
 
 def _scored(
     found: Iterator[ImagePrediction],
+    data: Path,
     images: Sequence[AnnotatedImage],
     chosen: VerbSplit | None,
     fold: str,
@@ -211,7 +216,18 @@ def _scored(
     with ExitStack() as stack:
         kept = found if save is None else stack.enter_context(PredictionsWriter(save)).passed_on(found)
         constants = {} if calibration is None else calibration.constants()
-        return evaluate_predictions(kept, images, chosen, fold, profiles, **constants)
+        uses = _noun_uses(data, chosen)
+        return evaluate_predictions(kept, images, chosen, fold, profiles, uses=uses, **constants)
+
+
+def _noun_uses(data: Path, chosen: VerbSplit | None) -> Mapping[str, int] | None:
+    """How often the split's training pictures show each noun; None without a split or a training fold."""
+    from ovgsr.data.swig import annotation_path, read_annotations
+    from ovgsr.evaluation.noun_groups import noun_uses
+
+    if chosen is None or not annotation_path(data, "train").is_file():
+        return None
+    return noun_uses(chosen.pictures(read_annotations(data, "train", faults=[]), "train"))
 
 
 def _competing(

@@ -19,6 +19,7 @@ from ovgsr.evaluation.columns import (
     encode_annotations,
     encode_predictions,
 )
+from ovgsr.evaluation.noun_groups import NounScores, score_nouns
 from ovgsr.evaluation.open_vocabulary import OpenVocabularyScores, RankingRecord
 from ovgsr.evaluation.predictions import read_predictions
 from ovgsr.evaluation.scores import FourteenNumbers, SituationScores, scores_from_sums
@@ -61,6 +62,8 @@ class EvaluationReport:
     rare_offset: float = 0.0
     with_offset: Mapping[str, SituationScores] = field(default_factory=dict)
     """Results with the constants added to the unseen and to the rare verbs' log scores, where one was given."""
+    nouns: Mapping[str, Mapping[str, NounScores]] = field(default_factory=dict)
+    """Profile -> seen, rare and unseen nouns' results, where training's use of nouns was given."""
 
     def to_json(self, profile: str | None = None) -> dict[str, Any]:
         """The results file: the named (None: the first) profile's block; all others stand under ``profiles``."""
@@ -81,6 +84,8 @@ class EvaluationReport:
         if profile in self.with_offset:
             constants = {"offset": self.offset, "rare_offset": self.rare_offset}
             block["with_offset"] = {**constants, **self.with_offset[profile].to_json()}
+        if profile in self.nouns:
+            block["nouns"] = {group: scores.to_json() for group, scores in self.nouns[profile].items()}
         return block
 
     def table_rows(self) -> list[tuple[str, ...]]:
@@ -117,13 +122,15 @@ def evaluate_predictions(
     *,
     offset: float | None = None,
     rare_offset: float = 0.0,
+    uses: Mapping[str, int] | None = None,
 ) -> EvaluationReport:
     """Scores predictions, in any order, in one pass over them.
 
     With a ``split``, results are also given for seen, rare and unseen verbs, and annotated pictures whose verb does
     not compete on ``fold`` are left out and counted. ``nouns`` is the noun vocabulary that "oov" refers to.
     ``offset`` and ``rare_offset`` are calibration constants for unseen and rare verbs (``choose_offset``, or a
-    student's own): results with and without them are then both reported.
+    student's own): results with and without them are then both reported. ``uses`` is how often training shows each
+    noun (``noun_uses``): results are then also given for seen, rare and unseen nouns.
 
     Raises EvaluationError for annotations that cannot be scored and for an unknown profile or fold.
     """
@@ -155,15 +162,12 @@ def evaluate_predictions(
         fold=fold,
         split=None if split is None else split.name,
         open_vocabulary=None if record is None else record.scores(),
-        warnings=tuple(
-            sentence.format(n=findings.counts[kind], example=findings.examples[kind])
-            for kind, sentence in _SENTENCES.items()
-            if findings.counts[kind]
-        ),
+        warnings=_warnings(findings),
         counts=dict(findings.counts),
         offset=offset,
         rare_offset=rare_offset,
         with_offset=shifted,
+        nouns={} if uses is None else {n: score_nouns(gold, predicted, uses, profile_named(n)) for n in profiles},
     )
 
 
@@ -176,6 +180,7 @@ def evaluate_file(
     nouns: Collection[str] | None = None,
     *,
     offset: float | None = None,
+    uses: Mapping[str, int] | None = None,
 ) -> EvaluationReport:
     """:func:`evaluate_predictions` of a predictions file, of which only the annotated verbs' frames are built.
 
@@ -183,7 +188,15 @@ def evaluate_file(
     """
     gold_verbs = {image.file_name: image.situation.verb for image in annotated}
     predictions = read_predictions(path, gold_verbs)
-    return evaluate_predictions(predictions, annotated, split, fold, profiles, nouns, offset=offset)
+    return evaluate_predictions(predictions, annotated, split, fold, profiles, nouns, offset=offset, uses=uses)
+
+
+def _warnings(findings: Findings) -> tuple[str, ...]:
+    return tuple(
+        sentence.format(n=findings.counts[kind], example=findings.examples[kind])
+        for kind, sentence in _SENTENCES.items()
+        if findings.counts[kind]
+    )
 
 
 def _of_fold(
