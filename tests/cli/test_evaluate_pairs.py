@@ -60,25 +60,27 @@ def evaluate(*arguments: object) -> Result:
 
 
 def test_data_of_ones_own_with_a_split(tmp_path: Path) -> None:
-    data = instances(tmp_path, LISTED, {"a.jpg": RIDE, "b.jpg": HOLD, "c.jpg": None})
+    data = instances(tmp_path, LISTED, {"a.jpg": RIDE, "b.jpg": HOLD, "c.jpg": None, "d.jpg": FEED})
     split = {"format": "ovgsr-hoi-split-1", "name": "mine", "unseen": [RIDE], "dev_unseen": [FEED]}
     (tmp_path / "hoi_split.json").write_text(json.dumps(split))
-    predictions = lines(tmp_path, {"a.jpg": [(RIDE, 0.8)], "c.jpg": [(RIDE, 0.9)]})
+    predictions = lines(tmp_path, {"a.jpg": [(RIDE, 0.8)], "c.jpg": [(RIDE, 0.9)], "d.jpg": [(FEED, 0.9)]})
     result = evaluate("--predictions", predictions, "--data", tmp_path, "--json", tmp_path / "out.json")
     assert result.exit_code == 0, result.output
     record = json.loads((tmp_path / "out.json").read_text())
     assert record["mode"] == "official"
+    # feeding, which dev tests and training does not meet, is neither seen nor unseen
     assert record["default"]["mine"] == {"map_unseen": 50.0, "map_seen": 0.0, "harmonic_mean": 0.0, "map_full": 25.0}
+    assert record["default"]["map_full"] == pytest.approx(150 / 3)
     assert record["known_object"]["mine"]["map_unseen"] == 100.0, "c.jpg has no horse"
-    assert record["modes"]["upt"]["default"]["map_full"] == 50.0
-    assert record["classes"]["mine_unseen"] == 1
-    assert len(record["warnings"]) == 2, "b.jpg is missing, feeding has no row"
+    assert record["modes"]["upt"]["default"]["map_full"] == pytest.approx(200 / 3)
+    assert (record["classes"]["mine_unseen"], record["classes"]["mine_seen"]) == (1, 1)
+    assert len(record["warnings"]) == 1, "b.jpg is missing"
     for words in ("official", "gen-vlkt", "mine unseen", "largest difference 0e+00", "objects of its annotated rows"):
         assert words in result.output
     alone = evaluate("--predictions", predictions, "--data", data, "--mode", "upt", "--json", tmp_path / "upt.json")
     assert alone.exit_code == 0
     record = json.loads((tmp_path / "upt.json").read_text())
-    assert (record["mode"], "modes" in record, record["default"]["map_full"]) == ("upt", False, 50.0)
+    assert (record["mode"], "modes" in record, record["default"]["mine"]["map_unseen"]) == ("upt", False, 100.0)
 
 
 @pytest.fixture

@@ -214,6 +214,10 @@ def test_the_means_and_the_check() -> None:
     assert five.map_seen == pytest.approx((75 + 250 / 3 + 50 + 200 / 3 + 200 / 3) / 5)
     assert means.largest_disagreement < 1e-12
     assert result.classes["own_unseen"] == 3
+    left_out = evaluate_pairs([*hit, half], images, classes, splits={"own": [a]}, left_out={"own": [b, c]})
+    own = left_out.modes["official"]["default"].splits["own"]
+    assert (own.map_unseen, own.map_seen, own.map_both, own.weight) == (100.0, 0.0, 50.0, 0.5)
+    assert left_out.classes["own_seen"] == 1
     assert result.to_json()["mode"] == "official"
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ovgsr.data.hico_det import HicoDetFold
     from ovgsr.data.swig import Fold
     from ovgsr.evaluation.hico_det import InteractionReport, KnownObjects
-    from ovgsr.hoi_vocabulary import Interaction
+    from ovgsr.hoi_vocabulary import HoiSplit, Interaction
 
 
 def evaluate_interactions(
@@ -42,6 +42,9 @@ class PairTest:
     fold: Fold
     read: HicoDetFold
     splits: dict[str, frozenset[Interaction]]
+    """Name -> what is unseen on this fold."""
+    left_out: dict[str, frozenset[Interaction]]
+    """Name -> what is kept from training for another fold's sake."""
     known_objects: KnownObjects
     modes: Sequence[str]
 
@@ -68,12 +71,13 @@ def pair_test(data: Path, fold: str, split: Path | None, modes: Sequence[str]) -
     else:
         objects_of = labelled_objects(labels, named, read.interactions)
         known_objects = KnownObjects(f"a picture has the objects of its positive labels in {labels.name}", objects_of)
-    return PairTest(named, read, _splits(data, split, named, read, original), known_objects, modes or tuple(MODES))
+    splits = _splits(data, split, read, original)
+    unseen = {each.name or "own": each.unseen_on(named) for each in splits if each.unseen_on(named)}
+    left_out = {each.name or "own": each.held_out - each.unseen_on(named) for each in splits}
+    return PairTest(named, read, unseen, left_out, known_objects, modes or tuple(MODES))
 
 
-def _splits(
-    data: Path, split: Path | None, fold: Fold, read: HicoDetFold, original: bool
-) -> dict[str, frozenset[Interaction]]:
+def _splits(data: Path, split: Path | None, read: HicoDetFold, original: bool) -> list[HoiSplit]:
     """The split asked for; else HICO-DET's own, where the data is HICO-DET, and the one beside the data."""
     from ovgsr.data.hoi_splits import read_hoi_split, require_known_interactions
     from ovgsr.hoi_vocabulary import HICO_DET_SPLITS, hico_det_split
@@ -83,7 +87,7 @@ def _splits(
     if chosen is not None:
         require_known_interactions(chosen, read.interactions)
         splits.append(chosen)
-    return {each.name or "own": each.unseen_on(fold) for each in splits if each.unseen_on(fold)}
+    return splits
 
 
 def report_of_file(predictions: Path, test: PairTest) -> InteractionReport:
@@ -99,7 +103,8 @@ def report_of_file(predictions: Path, test: PairTest) -> InteractionReport:
     gold = encode_gold(read.images, read.interactions)
     with progress_bar("reading predictions", "steps") as progress:
         pairs = read_pairs(predictions, gold, tuple(coco91_ids()), findings, progress)
-    return evaluate_columns(pairs, gold, test.known_objects, read.rare, test.splits, test.modes, test.fold, findings)
+    against = (test.known_objects, read.rare, test.splits, test.modes, test.fold)
+    return evaluate_columns(pairs, gold, *against, findings, left_out=test.left_out)
 
 
 def publish(report: InteractionReport, json_out: Path | None, notices: Sequence[str] = ()) -> None:

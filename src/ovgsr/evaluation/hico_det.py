@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -120,10 +121,11 @@ class KnownObjects:
 
 @dataclass(frozen=True, slots=True)
 class SplitScores:
-    """A zero-shot split's means over unseen and seen interactions; ``weight`` is the share of unseen classes."""
+    """A zero-shot split's means over unseen, seen and both; ``weight`` is the share of unseen classes."""
 
     map_unseen: float
     map_seen: float
+    map_both: float
     weight: float
 
     @property
@@ -133,7 +135,7 @@ class SplitScores:
 
     @property
     def map_full(self) -> float:
-        """w U + (1 - w) S, which must be the mean over all classes: a free check of every published row."""
+        """w U + (1 - w) S, which must be the mean over both: a free check of every published row."""
         return self.weight * self.map_unseen + (1 - self.weight) * self.map_seen
 
     def to_json(self) -> dict[str, Any]:
@@ -155,8 +157,8 @@ class MeanPrecisions:
 
     @property
     def largest_disagreement(self) -> float:
-        """Over the splits, how far w U + (1 - w) S is from the full mean: rounding only, or something is wrong."""
-        apart = (abs(split.map_full - self.map_full) for name, split in self.splits.items() if name != "uc")
+        """Over the splits, how far w U + (1 - w) S is from the mean: rounding only, or something is wrong."""
+        apart = (abs(split.map_full - split.map_both) for name, split in self.splits.items() if name != "uc")
         return max((difference for difference in apart if not math.isnan(difference)), default=0.0)
 
     def to_json(self) -> dict[str, Any]:
@@ -208,10 +210,12 @@ def evaluate_pairs(
     known_objects: KnownObjects | None = None,
     modes: Sequence[str] = tuple(MODES),
     fold: str = "test",
+    left_out: Mapping[str, Collection[Interaction]] | None = None,
 ) -> InteractionReport:
     """Scores predictions, in any order, in one pass over them.
 
-    ``interactions`` are the classes (600 in HICO-DET), ``splits`` maps a zero-shot split's name to its unseen ones.
+    ``interactions`` are the classes (600 in HICO-DET), ``splits`` maps a zero-shot split's name to its unseen ones;
+    those it leaves out, which training does not meet but which another fold tests, are neither seen nor unseen.
     Predicted interactions outside the classes are ignored and counted, as is a class without an annotated row.
 
     Raises EvaluationError for annotations that cannot be scored, an unknown mode, and a rare or unseen interaction
@@ -219,8 +223,9 @@ def evaluate_pairs(
     """
     gold, findings = encode_gold(annotated, interactions), Findings()
     pairs = encode_pairs(predictions, gold, findings)
+    known_objects = known_objects or KnownObjects.of_rows(annotated)
     return evaluate_columns(
-        pairs, gold, known_objects or KnownObjects.of_rows(annotated), rare, splits or {}, modes, fold, findings
+        pairs, gold, known_objects, rare, splits or {}, modes, fold, findings, left_out=left_out or {}
     )
 
 
@@ -233,11 +238,13 @@ def evaluate_columns(
     modes: Sequence[str],
     fold: str,
     findings: Findings,
+    *,
+    left_out: Mapping[str, Collection[Interaction]] = MappingProxyType({}),
 ) -> InteractionReport:
     """:func:`evaluate_pairs` of predictions that are columns already, e.g. read from a file."""
     if not modes:
         raise EvaluationError("no mode is named; give at least one")
-    groups = _groups(gold, rare, splits)
+    groups = _groups(gold, rare, splits, left_out)
     empty = np.flatnonzero(gold.totals == 0)
     if len(empty):
         findings.add("no_row", " ".join(gold.interactions[empty[0]]), len(empty))
@@ -276,9 +283,12 @@ def score(pairs: ScoredPairs, gold: GoldPairs, known: Flags, modes: Sequence[Mod
 
 
 def _groups(
-    gold: GoldPairs, rare: Collection[Interaction], splits: Mapping[str, Collection[Interaction]]
+    gold: GoldPairs,
+    rare: Collection[Interaction],
+    splits: Mapping[str, Collection[Interaction]],
+    left_out: Mapping[str, Collection[Interaction]],
 ) -> dict[str, Flags]:
-    """Which classes each mean is over, shape (C,): full, rare and non-rare, and every split's unseen ones."""
+    """Which classes each mean is over, shape (C,): full, rare and non-rare, and every split's unseen and seen ones."""
 
     def flags(name: str, chosen: Collection[Interaction]) -> Flags:
         stranger = next((interaction for interaction in chosen if interaction not in gold.class_of), None)
@@ -290,7 +300,7 @@ def _groups(
     groups = {"full": np.ones_like(few), "rare": few, "non_rare": ~few if few.any() else few}
     for name, unseen in splits.items():
         groups[f"{name}_unseen"] = flags(f"the split {name!r}", unseen)
-        groups[f"{name}_seen"] = ~groups[f"{name}_unseen"]
+        groups[f"{name}_seen"] = ~groups[f"{name}_unseen"] & ~flags(f"the split {name!r}", left_out.get(name, ()))
     return groups
 
 
@@ -298,19 +308,20 @@ def _means(gold: GoldPairs, precision: Floats, groups: Mapping[str, Flags], spli
     percent = 100 * precision
     scored = gold.totals > 0
 
-    def mean(group: str) -> float:
-        chosen = percent[groups[group] & scored]
+    def mean(group: Flags) -> float:
+        chosen = percent[group & scored]
         return float(chosen.mean()) if len(chosen) else math.nan
 
     of_split = {}
     for name in splits:
-        share = float((groups[f"{name}_unseen"] & scored).sum() / max(scored.sum(), 1))
-        of_split[name] = SplitScores(mean(f"{name}_unseen"), mean(f"{name}_seen"), share)
+        unseen, seen = (groups[f"{name}_{part}"] for part in ("unseen", "seen"))
+        share = float((unseen & scored).sum() / max((scored & (unseen | seen)).sum(), 1))
+        of_split[name] = SplitScores(mean(unseen), mean(seen), mean(unseen | seen), share)
     return MeanPrecisions(
         dict(zip(gold.interactions, percent.tolist(), strict=True)),
-        mean("full"),
-        mean("rare"),
-        mean("non_rare"),
+        mean(groups["full"]),
+        mean(groups["rare"]),
+        mean(groups["non_rare"]),
         of_split | _mean_of_uc(of_split),
     )
 
@@ -319,7 +330,4 @@ def _mean_of_uc(splits: Mapping[str, SplitScores]) -> dict[str, SplitScores]:
     if not set(UC_SETS) <= splits.keys():
         return {}
     five = [splits[name] for name in UC_SETS]
-    unseen, seen, weight = (
-        math.fsum(getattr(s, name) for s in five) / 5 for name in ("map_unseen", "map_seen", "weight")
-    )
-    return {"uc": SplitScores(unseen, seen, weight)}
+    return {"uc": SplitScores(*(math.fsum(getattr(s, f.name) for s in five) / 5 for f in fields(SplitScores)))}
