@@ -191,6 +191,31 @@ def test_a_siglip_text_tower_loads_from_a_folder(tmp_path: Path) -> None:
     torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(2))
 
 
+@pytest.mark.parametrize("family", ["Siglip", "Siglip2"])
+def test_siglip_is_told_small_letters_padded_to_full_length(family: str, tmp_path: Path) -> None:
+    """SigLIP 2 in a fixed resolution has SigLIP's classes, its NaFlex models have classes of their own."""
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = Tokenizer(models.WordLevel({"<pad>": 0, "<unk>": 1, "dog": 2, "cat": 3}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", unk_token="<unk>")
+    fast.padding_side = "left"
+    fast.save_pretrained(tmp_path)
+    size = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    size |= {"vocab_size": 4, "max_position_embeddings": 16, "projection_size": 8}
+    ids = {"bos_token_id": 1, "eos_token_id": 1, "pad_token_id": 0}
+    torch.manual_seed(0)
+    model = getattr(transformers, f"{family}TextModel")(getattr(transformers, f"{family}TextConfig")(**size, **ids))
+    model.save_pretrained(tmp_path)
+    embeddings = load_text_encoder(str(tmp_path), tmp_path / "cache").encode(["DOG cat", "dog cat", "cat dog"])
+    torch.testing.assert_close(embeddings[0], embeddings[1])
+    assert not torch.allclose(embeddings[1], embeddings[2])
+    padded = torch.tensor([[2, 3] + [0] * 14])
+    expected = torch.nn.functional.normalize(model.eval()(input_ids=padded).pooler_output[0], dim=-1)
+    torch.testing.assert_close(embeddings[0], expected)
+
+
 def test_other_module_chains_go_through_sentence_transformers(tmp_path: Path) -> None:
     """A Dense layer after the pooling is one that we do not rebuild ourselves."""
     from sentence_transformers import SentenceTransformer

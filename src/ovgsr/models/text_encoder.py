@@ -250,10 +250,12 @@ class _ContrastiveModel:
         self._max_tokens = int(model.config.max_position_embeddings)
 
     def encode(self, texts: list[str]) -> Tensor:
-        # SigLIP was trained on, and has to be given, texts padded to full length without a mask.
+        # SigLIP was trained on, and has to be given, small letters, padded to full length on the right without a mask.
+        # A tokenizer that is named beside SigLIP 2's weights may keep capitals or pad on the left.
         tokens = self._tokenizer(
-            texts,
+            texts if self._is_clip else [text.lower() for text in texts],
             padding=True if self._is_clip else "max_length",
+            padding_side="right",
             truncation=True,
             max_length=self._max_tokens,
             return_tensors="pt",
