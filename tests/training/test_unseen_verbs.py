@@ -121,7 +121,8 @@ def test_a_run_meets_no_unseen_verb(
 
     monkeypatch.setattr(validate, "predict_dev", noted)
     train(config(root), tmp_path / "run")
-    assert (tmp_path / "run" / "student" / "config.json").is_file()
+    student = json.loads((tmp_path / "run" / "student" / "config.json").read_text(encoding="utf-8"))
+    assert student["provenance"]["details"]["split_sha256"] == SPLIT.fingerprint
     assert before_dev
     assert not texts_of(SPLIT.unseen) & set(embedded)
     # The dev fold's own unseen verbs compete on dev, and only there.

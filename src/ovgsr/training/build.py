@@ -152,7 +152,12 @@ def _fresh_checkpoint(config: Config, data: TrainingData, text: TextEmbeddings) 
             dataset=data.split.name,
             notice=DRAWN_NOTICE if drawn else "",
             recipe=config.name,
-            details={"train_pictures": len(data.train), "seed": config.train.seed, "epochs": config.train.epochs},
+            details={
+                "train_pictures": len(data.train),
+                "split_sha256": data.split.fingerprint,
+                "seed": config.train.seed,
+                "epochs": config.train.epochs,
+            },
         ),
     )
 
