@@ -266,3 +266,17 @@ def test_a_callers_own_picture_looks_as_if_it_came_from_a_file() -> None:
     assert torch.equal(clear, torch.ones(3, 4, 4))  # on white, as load_image has it
     grey = plain(Image.fromarray(np.full((4, 4), 32896, np.uint16)))
     torch.testing.assert_close(grey, torch.full((3, 4, 4), 128 / 255))  # 32896 / 65535 of 255
+
+
+def test_a_file_is_decoded_as_large_as_the_input_needs(tmp_path: Path) -> None:
+    path, small = tmp_path / "large.jpg", tmp_path / "small.png"
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (64, 96, 3), dtype=np.uint8))
+    coarse.resize((960, 640), Image.Resampling.BICUBIC).save(path, quality=95)
+    coarse.save(small)
+    preprocess = Preprocess(144, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    assert preprocess.open(path).size == (240, 160)  # a quarter: half of that would be too few rows
+    assert preprocess.open(path, zoom=0.8).size == (480, 320)  # a window of 0.8 of 160 rows would be
+    assert preprocess.open(small).size == (96, 64)
+    difference = (preprocess(preprocess.open(path)) - preprocess(load_image(path))).abs().mean()
+    assert float(difference) < 2 / 255

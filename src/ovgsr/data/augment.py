@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ovgsr.boxes import area, clamp_to_image, flip_horizontally
+from ovgsr.boxes import area, flip_horizontally
 
 _FILL = (124, 116, 104)
 """The mean colour of ImageNet, which normalises to about zero: what is shown beyond the picture's edge."""
@@ -81,15 +81,16 @@ def augment_shown(
 ) -> tuple[Image.Image, Tensor, Shown]:
     """As :func:`augment`, and which part of the picture is shown."""
     size, taken = image.size, (0, 0, *image.size)
-    grounded = area(boxes_xyxy) > 0
+    areas = area(boxes_xyxy)
+    least = areas * max(settings.min_visible, _LEAST_VISIBLE)
     # A fixed number of draws, whatever the settings: one setting's change leaves the others' effects as they were.
     flip, brightness, contrast, saturation, grey = (float(number) for number in generator.random(5))
     windows = generator.random((_ATTEMPTS, 3)).tolist()
     for numbers in windows:
         window = _window(image.size, settings, numbers)
         moved = _into_window(boxes_xyxy, image.size, window)
-        visible = _visible_part(boxes_xyxy, moved, image.size, window)
-        if bool((visible[grounded] >= max(settings.min_visible, _LEAST_VISIBLE)).all()):
+        part = (window[2] - window[0]) * (window[3] - window[1]) / (image.width * image.height)
+        if bool((area(moved) * part >= least).all()):
             if window != (0, 0, *image.size):
                 image = _cut(image, window)
                 boxes_xyxy = moved
@@ -106,7 +107,7 @@ def augment_shown(
     )
     left, top, right, bottom = (edge / side for edge, side in zip(taken, (*size, *size), strict=True))
     shown = Shown(left, top, right, bottom, mirrored=flip < settings.flip)
-    return image, torch.where(grounded.unsqueeze(-1), boxes_xyxy, torch.zeros_like(boxes_xyxy)), shown
+    return image, boxes_xyxy * (areas > 0).unsqueeze(-1), shown
 
 
 def token_map_shown(tokens: Tensor, grid: tuple[int, int], shown: Shown) -> Tensor:
@@ -142,17 +143,8 @@ def _window(size: tuple[int, int], settings: Augmentation, numbers: list[float])
 def _into_window(boxes_xyxy: Tensor, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
     """Boxes normalised to the picture as boxes normalised to a window of it, cut off at its edges."""
     (width, height), (left, top, right, bottom) = size, window
-    pixels = boxes_xyxy * torch.tensor([width, height, width, height])
-    inside = pixels - torch.tensor([left, top, left, top])
-    return clamp_to_image(inside / torch.tensor([right - left, bottom - top] * 2), torch.ones(2))
-
-
-def _visible_part(
-    before_xyxy: Tensor, after_xyxy: Tensor, size: tuple[int, int], window: tuple[int, int, int, int]
-) -> Tensor:
-    """The part of each box's area that the window shows, (R,) in 0..1."""
-    ratio = (window[2] - window[0]) * (window[3] - window[1]) / (size[0] * size[1])
-    return area(after_xyxy) * ratio / area(before_xyxy).clamp(min=1e-12)
+    start = torch.tensor([left / width, top / height] * 2)
+    return ((boxes_xyxy - start) / torch.tensor([(right - left) / width, (bottom - top) / height] * 2)).clamp(0, 1)
 
 
 def _cut(image: Image.Image, window: tuple[int, int, int, int]) -> Image.Image:

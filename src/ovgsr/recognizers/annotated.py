@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader
 from ovgsr.data.collate import collate
 from ovgsr.data.dataset import SituationDataset
 from ovgsr.data.skipped import Skipped
-from ovgsr.models.preprocess import load_image
 from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.situation import AnnotatedImage, ImagePrediction
 from ovgsr.tensors import Batch, VerbScores
@@ -88,9 +87,8 @@ def _batches(
     workers: int,
     skipped: Skipped | None,
 ) -> DataLoader[Batch]:
-    dataset = SituationDataset(
-        images, image_folder, open_image=load_image, preprocess=recognizer.checkpoint.preprocess, skipped=skipped
-    )
+    preprocess = recognizer.checkpoint.preprocess
+    dataset = SituationDataset(images, image_folder, open_image=preprocess.open, preprocess=preprocess, skipped=skipped)
     return DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_size=batch_size,

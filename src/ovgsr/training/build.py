@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from ovgsr.models.checkpoint import Calibration, StudentCheckpoint
 from ovgsr.models.heads import TextSimilarity
 from ovgsr.models.image_adapter import tune
 from ovgsr.models.model_card import Provenance
-from ovgsr.models.preprocess import Preprocess, load_image
+from ovgsr.models.preprocess import Preprocess
 from ovgsr.models.text_encoder import TextEncoder, embed_vocabulary, load_text_encoder
 from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.sketch.write import PLAN_FILE
@@ -86,7 +87,7 @@ def build_parts(config: Config, skipped: Skipped | None = None) -> Parts:
     dataset = SituationDataset(
         data.train,
         data.pictures,
-        open_image=load_image,
+        open_image=partial(checkpoint.preprocess.open, zoom=1 - config.data.crop),
         preprocess=checkpoint.preprocess,
         vocabulary=data.vocabulary,
         augmentation=_augmentation(config.data),
