@@ -68,7 +68,7 @@ class Readings:
 def plain(path: Path, size: int, draw: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
     """A picture and its boxes as a first attempt would have them."""
     image = Image.open(path).convert("RGB")
-    boxes = np.array([BOX] * len(ROLES), np.float32)
+    boxes = np.array([BOX] * len(ROLES))
     scale = draw.uniform(0.9, 1.0)
     width, height = round(WIDTH * scale), round(HEIGHT * scale)
     left, top = draw.randint(0, WIDTH - width), draw.randint(0, HEIGHT - height)

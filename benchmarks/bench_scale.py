@@ -4,7 +4,7 @@ Run: python benchmarks/bench_scale.py --work DIR [--sizes 0.01,0.1,1.0]
 
 Makes data sets with ``full_size_swig.py`` (0.6 GB on disk for the largest, and its rationales), runs the package's own
 commands over each in a process of its own, and prints CPU seconds and peak memory as Markdown, with the power of the
-size that the time grows by between the last two. A data set that is there already is used as it is.
+size that the time beyond starting grows by between the last two. A data set that is there already is used as it is.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
+STARTING = "starting Python with the package"
 OVGSR = (sys.executable, "-m", "ovgsr.cli.main")
 OPEN = """
 import sys, time
@@ -63,7 +64,7 @@ def stages(root: Path, whole: bool, parts: int) -> Iterator[tuple[str, tuple[str
     data, predictions = str(root), str(root.with_suffix(".jsonl"))
     shutil.rmtree(root / "ovgsr_index", ignore_errors=True)
     shutil.rmtree(root.with_suffix(".rationales"), ignore_errors=True)
-    yield "starting Python with the package", (sys.executable, "-c", "import ovgsr.training.training_data")
+    yield STARTING, (sys.executable, "-c", "import ovgsr.training.training_data")
     yield "open the training set, from JSON", (sys.executable, "-c", OPEN, data)
     yield "ovgsr data prepare", (*OVGSR, "data", "prepare", "swig" if whole else "custom", "--root", data)
     yield "open the training set, from the index", (sys.executable, "-c", OPEN, data)
@@ -108,8 +109,9 @@ def main() -> None:
         cells = [f"{c.seconds:.1f}, {c.megabytes:.0f}" if (c := costs[size].get(name)) else "" for size in sizes]
         power = ""
         if len(sizes) > 1 and name in costs[sizes[-2]]:
-            last, before = costs[sizes[-1]][name].seconds, costs[sizes[-2]][name].seconds
-            power = f"{math.log(last / before) / math.log(sizes[-1] / sizes[-2]):.2f}"
+            last, before = (costs[s][name].seconds - costs[s][STARTING].seconds for s in (sizes[-1], sizes[-2]))
+            if before > 0 and last > 0:
+                power = f"{math.log(last / before) / math.log(sizes[-1] / sizes[-2]):.2f}"
         print(f"| {name} | {' | '.join(cells)} | {power} |")
 
 
