@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -10,6 +11,12 @@ from ovgsr.situation import AnnotatedImage, Frame, GroundedNoun, ImagePrediction
 AGENT = GroundedNoun("n1", (1.0, 2.0, 3.5, 4.0), score=0.75, grounded_score=0.5)
 EMPTY = GroundedNoun("", annotators=("", "n2", ""))
 CUTTING = Situation("cutting", {"agent": AGENT, "tool": EMPTY}, score=0.5, frame_borrowed_from="slicing")
+
+
+def test_a_situation_can_be_copied_and_so_sent_to_another_process() -> None:
+    copied = copy.deepcopy(CUTTING)
+    assert copied == CUTTING
+    assert copied.nouns is not CUTTING.nouns
 
 
 def test_a_situation_survives_json() -> None:

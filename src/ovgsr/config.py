@@ -204,7 +204,7 @@ class TrainSettings(Section):
     seed: int = Field(0, ge=0, description="seed of weights, order and augmentation")
     epochs: int = Field(10, ge=1, description="passes over the training pictures")
     max_steps: int | None = Field(None, ge=1, description="stop after this many optimiser steps")
-    batch_size: int = Field(64, ge=1, description="pictures a step and process, before accumulation")
+    batch_size: int = Field(64, ge=1, description="pictures a step, of all processes together, before accumulation")
     accumulate: int = Field(1, ge=1, description="batches added up for one optimiser step")
     precision: Literal["no", "bf16", "fp16"] = Field("bf16", description="mixed precision")
     validate_every: int = Field(2, ge=1, description="epochs between evaluations on dev; the last is always evaluated")
@@ -216,6 +216,15 @@ class TrainSettings(Section):
     @classmethod
     def _yaml_reads_no_as_false(cls, value: Any) -> Any:
         return "no" if value is False else value
+
+
+class ScaleSettings(Section):
+    """How a run is fitted to machines; none of it changes what is learned, so a resumed run may have others."""
+
+    shard: bool = Field(False, description="split weights and optimiser state over the processes (FSDP)")
+    recompute: bool = Field(False, description="recompute layers on the way back: less memory, about a third more work")
+    compile: bool = Field(False, description="compile the image tower: minutes at the start, faster steps on a GPU")
+    timeout: float = Field(30, gt=0, description="minutes that processes wait for one another before the run ends")
 
 
 class EvaluationSettings(Section):
@@ -241,6 +250,7 @@ class Config(Section):
     distill: DistillSettings = DistillSettings()
     optim: OptimSettings = OptimSettings()
     train: TrainSettings = TrainSettings()
+    scale: ScaleSettings = ScaleSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
 
 

@@ -83,6 +83,9 @@ class Situation:
             raise SituationError("a situation needs a verb")
         object.__setattr__(self, "nouns", MappingProxyType(dict(self.nouns)))
 
+    def __reduce__(self) -> tuple[Any, ...]:  # a read-only view cannot be sent to another process; its content can
+        return Situation, (self.verb, dict(self.nouns), self.score, self.frame_borrowed_from)
+
     @property
     def roles(self) -> tuple[str, ...]:
         """The roles in frame order."""

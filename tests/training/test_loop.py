@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -73,7 +72,7 @@ def test_the_student_left_behind_has_the_averaged_weights(tiny_config: Make, tmp
     )[1]  # type: ignore[method-assign]
     trainer.fit()
     left = StudentCheckpoint.from_pretrained(tmp_path / "run" / "student").model.state_dict()
-    averaged = trainer.averaged.module.state_dict()
+    averaged = trainer.averaged.tensors
     assert all(torch.equal(left[name], averaged[name]) for name in left)
     assert not torch.equal(left["merge.weight"], own["merge.weight"]), "the loop itself goes on with its own"
 
@@ -122,7 +121,7 @@ def test_a_frozen_backbone_stays_as_it_was(tiny_config: Make, tmp_path: Path) ->
 
 
 def test_a_batch_larger_than_an_epoch_is_refused(tiny_config: Make, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"train\.batch_size 500 on 1 processes is more than an epoch's 120 pictures"):
+    with pytest.raises(ValueError, match=r"train\.batch_size 500 is more than an epoch's 120 pictures"):
         Trainer(tiny_config(train={"batch_size": 500}), RunDir(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
@@ -136,15 +135,6 @@ def test_a_loss_that_is_no_number_ends_the_run(tiny_config: Make, tmp_path: Path
     assert not (tmp_path / "run" / "student").exists()
 
 
-def test_a_run_is_resumed_with_as_many_processes(tiny_config: Make, trained_run: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(trained_run, run)
-    state = run / "resume" / "state.json"
-    state.write_text(json.dumps(json.loads(state.read_text()) | {"processes": 4}))
-    with pytest.raises(RunError, match="was started with 4 processes, not 1; resume it with as many"):
-        Trainer(tiny_config(train={"max_steps": 3}), RunDir(run), resume=True)
-
-
 def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -155,7 +145,7 @@ def test_two_processes_train_one_student(tiny_config: Make, tmp_path: Path) -> N
     """With bfloat16, which the other tests leave out because accelerate allows one precision a process."""
     config = tiny_config(
         data={"cache_images": False},
-        train={"batch_size": 10, "precision": "bf16", "checkpoint_every": 3, "max_steps": 6},
+        train={"batch_size": 20, "precision": "bf16", "checkpoint_every": 3, "max_steps": 6},
     )
     recipe, out = tmp_path / "recipe.json", tmp_path / "run"
     recipe.write_text(json.dumps(config.model_dump(mode="json")), encoding="utf-8")

@@ -38,7 +38,7 @@ def test_dev_is_ranked_among_all_its_verbs_and_scores_are_named_by_group(
     trained_run: Path, tiny_config: Make, data: TrainingData
 ) -> None:
     recognizer = SituationRecognizer.from_pretrained(trained_run / "student")
-    predictions = predict_dev(recognizer, data, tiny_config())
+    predictions = list(predict_dev(recognizer, data, tiny_config()))
     assert [prediction.file_name for prediction in predictions] == [image.file_name for image in data.dev]
     assert {verb for verb, _ in predictions[0].ranking} == set(data.split.candidates("dev"))
     scores = validate(recognizer, data, tiny_config())

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, distributed
 
+from ovgsr.losses.processes import gathered_rows, process_count, row_counts
 from ovgsr.tensors import Movable
 
 NO_RATIONALE = -1
@@ -138,13 +139,13 @@ def gather_pool(positives: Tensor, groups: Tensor, role_types: Tensor | None = N
     collective call: every process makes it, or all wait. A gradient flows through this process' own rows only: the
     others' are frozen text embeddings.
     """
-    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+    if process_count() == 1:
         return Pool(positives, groups, role_types)
-    counts = _all_counts(len(positives), positives.device)
+    counts = row_counts(len(positives), positives.device)
     labels = torch.stack([groups] if role_types is None else [groups, role_types], dim=1)
-    vectors = _all_rows(positives.detach(), counts)
+    vectors = gathered_rows(positives.detach(), counts)
     vectors[distributed.get_rank()] = positives
-    gathered = torch.cat(_all_rows(labels, counts))
+    gathered = torch.cat(gathered_rows(labels, counts))
     return Pool(torch.cat(vectors), gathered[:, 0], None if role_types is None else gathered[:, 1])
 
 
@@ -164,18 +165,3 @@ def _contrast_of(rows: Aligned, kept: Tensor, pool: Pool, same: Tensor, temperat
         temperature=temperature,
         all_positives=pool.positives,
     )
-
-
-def _all_counts(count: int, device: torch.device) -> list[int]:
-    counts = [torch.zeros(1, dtype=torch.long, device=device) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(counts, torch.tensor([count], device=device))
-    return [int(each) for each in counts]
-
-
-def _all_rows(rows: Tensor, counts: list[int]) -> list[Tensor]:
-    """Each process' rows (count, W): a collective takes equal shapes only, so padded to the longest and cut again."""
-    padded = rows.new_zeros(max(counts), rows.shape[1])
-    padded[: len(rows)] = rows
-    parts = [torch.empty_like(padded) for _ in counts]
-    distributed.all_gather(parts, padded)
-    return [part[:count] for part, count in zip(parts, counts, strict=True)]

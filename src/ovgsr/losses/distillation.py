@@ -1,7 +1,8 @@
 """From teacher to student: the embeddings of scene and roles, what they are close to, and the tokens.
 
 Everywhere the teacher's side is detached, and a teacher row that is all zero is one the teacher does not have: it is
-ignored, and a loss with no row left is 0 with gradient 0. Cosines are float32 or wider, under autocast too.
+ignored, and a loss with no row left is 0 with gradient 0. Cosines are float32 or wider, under autocast too. Means are
+over the joined batch of all processes (``losses.processes``).
 
 Letters: B pictures, R roles, D width of the teacher's embeddings (the student's side is already projected to it), A
 anchors, N and M the student's and the teacher's tokens.
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ovgsr.losses.alignment import unit_rows
+from ovgsr.losses.processes import joined_count
 
 Grid = tuple[int, int]
 """Rows and columns of a token map, read row by row."""
@@ -90,4 +92,4 @@ def _one_minus_cosine(student: Tensor, teacher: Tensor, known: Tensor) -> Tensor
 
 
 def _mean(terms: Tensor, counted: Tensor) -> Tensor:
-    return (terms * counted).sum() / counted.sum().clamp(min=1)
+    return (terms * counted).sum() / joined_count(counted.sum())

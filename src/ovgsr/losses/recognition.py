@@ -1,11 +1,14 @@
-"""What is going on and who takes part: the verb's and the nouns' cross-entropies."""
+"""What is going on and who takes part: the verb's and the nouns' cross-entropies.
+
+Means are over the joined batch of all processes (``losses.processes``), which have as many pictures each.
+"""
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ovgsr.losses.processes import joined_count
 from ovgsr.tensors import IGNORE
 
 
@@ -40,4 +43,4 @@ def noun_loss(logits: Tensor, noun_index: Tensor, role_mask: Tensor) -> Tensor:
     log_probability = logits.log_softmax(dim=-1).gather(-1, noun_index.clamp(min=0))
     answers = known.sum(dim=-1)
     of_role = -(log_probability * known).sum(dim=-1) / answers.clamp(min=1)
-    return of_role.sum() / torch.clamp((answers > 0).sum(), min=1)
+    return of_role.sum() / joined_count((answers > 0).sum())

@@ -301,6 +301,9 @@ def _load_weights(model: nn.Module, file: Path, digest: str) -> None:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file}: not a readable safetensors file ({error}); copy or download it again") from None
     expected = model.state_dict()
+    for name in expected.keys() & weights.keys():
+        if weights[name].ndim == 0 and expected[name].shape == (1,):  # as scales were kept before they could be split
+            weights[name] = weights[name].reshape(1)
     missing, extra = expected.keys() - weights.keys(), weights.keys() - expected.keys()
     wrong = [n for n in expected.keys() & weights.keys() if expected[n].shape != weights[n].shape]
     if missing or extra or wrong:

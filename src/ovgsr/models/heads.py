@@ -32,7 +32,7 @@ class TextSimilarity(nn.Module):
     def __init__(self, width: int, text_width: int) -> None:
         super().__init__()
         self.project = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, text_width))
-        self.log_scale = nn.Parameter(torch.tensor(_INITIAL_SCALE))
+        self.log_scale = nn.Parameter(torch.tensor([_INITIAL_SCALE]))  # FSDP splits nothing without a dimension
         self.register_buffer("centre", torch.zeros(text_width))
 
     def embed(self, features: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ class ClassSimilarity(nn.Module):
         super().__init__()
         self.project = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, text_width))
         self.vectors = nn.Parameter(torch.randn(classes, text_width) / math.sqrt(text_width))
-        self.log_scale = nn.Parameter(torch.tensor(_INITIAL_SCALE))
+        self.log_scale = nn.Parameter(torch.tensor([_INITIAL_SCALE]))  # FSDP splits nothing without a dimension
 
     def forward(self, features: Tensor, word_classes: Tensor) -> Tensor:
         """Logits (..., N) of offered words whose training classes are ``word_classes`` (N,), -1 = none."""

@@ -53,7 +53,6 @@ def predict_annotated(
             progress(done, len(images))
 
 
-@torch.inference_mode()
 def score_annotated(
     recognizer: SituationRecognizer,
     images: Sequence[AnnotatedImage],
@@ -63,13 +62,21 @@ def score_annotated(
     batch_size: int = 100,
     workers: int = 0,
     skipped: Skipped | None = None,
-) -> VerbScores:
-    """Both readouts' scores (B, V) of all pictures, on the CPU, neither mixed nor shifted; no frame is filled."""
+) -> Iterator[VerbScores]:
+    """Both readouts' scores (B, V), on the CPU, of one batch of pictures after the other, neither mixed nor shifted.
+
+    No frame is filled.
+    """
     _, text = recognizer.offer(vocabulary)
-    found = []
     for batch in _batches(recognizer, images, image_folder, batch_size, workers, skipped):
-        encoded = recognizer.model.encode(batch.pixels.to(recognizer.device))
-        found.append(recognizer.model.predict_verb(encoded, text).to("cpu"))
+        with torch.inference_mode():
+            encoded = recognizer.model.encode(batch.pixels.to(recognizer.device))
+            scores = recognizer.model.predict_verb(encoded, text).to("cpu")
+        yield scores
+
+
+def joined_scores(found: Sequence[VerbScores]) -> VerbScores:
+    """The scores of several batches as one."""
     distilled = [scores.distilled for scores in found if scores.distilled is not None]
     embedded = [scores.scene_text for scores in found if scores.scene_text is not None]
     return VerbScores(

@@ -29,7 +29,7 @@ from ovgsr.training.calibration import calibrate
 from ovgsr.training.sampling import EpochSampler, repeat_factors, sampled_verb_counts
 from ovgsr.training.tasks import SituationTask
 from ovgsr.training.training_data import TrainingData, read_training_data
-from ovgsr.training.validate import validate
+from ovgsr.training.validate import Processes, validate
 
 DRAWN_NOTICE = "This model was trained on SketchSWiG alone: it knows drawn pictures only, not photos."
 _CACHE_BYTES = 4 << 30
@@ -59,13 +59,13 @@ class Parts:
         """The training words' texts, and how often each verb is shown."""
         return self.text.to(device), self.verb_counts.to(device)
 
-    def validate(self, device: torch.device, config: Config) -> dict[str, float]:
+    def validate(self, device: torch.device, config: Config, among: Processes) -> dict[str, float]:
         """Dev scores by name."""
-        return validate(self.recognizer(device), self.data, config)
+        return validate(self.recognizer(device), self.data, config, among)
 
-    def calibrate(self, device: torch.device, config: Config) -> None:
+    def calibrate(self, device: torch.device, config: Config, among: Processes) -> None:
         """Chooses the finished student's constants on dev."""
-        self.checkpoint.calibration = calibrate(self.recognizer(device), self.data, config)
+        self.checkpoint.calibration = calibrate(self.recognizer(device), self.data, config, among)
 
 
 def build_parts(config: Config, skipped: Skipped | None = None) -> Parts:

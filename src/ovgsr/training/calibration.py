@@ -14,11 +14,11 @@ from ovgsr.config import Config
 from ovgsr.evaluation.open_vocabulary import choose_offset
 from ovgsr.models.checkpoint import Calibration
 from ovgsr.models.decode import split_scores
-from ovgsr.recognizers.annotated import score_annotated
+from ovgsr.recognizers.annotated import joined_scores, score_annotated
 from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.tensors import TextEmbeddings, VerbScores
 from ovgsr.training.training_data import TrainingData, harmonic_mean
-from ovgsr.training.validate import predict_dev
+from ovgsr.training.validate import Alone, Processes, predict_dev, share, together
 
 RECOGNITION_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 DISTILLED_SCALES = (7.0, 10.0, 15.0, 20.0, 30.0)
@@ -37,20 +37,23 @@ class DevScores:
     scale: float  # the distilled readout's scale that ``scores`` were made with
 
 
-def calibrate(recognizer: SituationRecognizer, data: TrainingData, config: Config) -> Calibration:
+def calibrate(
+    recognizer: SituationRecognizer, data: TrainingData, config: Config, among: Processes | None = None
+) -> Calibration:
     """Mixture, scale and constant that make the harmonic mean of seen, rare and unseen top-1 on dev largest.
 
     Unseen there are the split's ``dev_unseen`` verbs, which are in no other fold; pictures of the test's unseen verbs
     have no say. The distilled readout's scale is written into the student. A split without verbs or pictures of that
     kind, or a closed vocabulary, keeps the mixture as it is and takes the constant that costs at most
     ``evaluation.offset_cost`` points on dev pictures of seen verbs, or none.
+    Several processes look at a share of dev each, and all get the same.
     """
     if config.model.head == "closed" or not data.dev:
         return recognizer.checkpoint.calibration
     verbs = {image.situation.verb for image in data.dev}
     if not verbs & set(data.split.dev_unseen) or not verbs & set(data.split.seen):
-        return _by_seen_verbs(recognizer, data, config)
-    dev = dev_scores(recognizer, data, config)
+        return _by_seen_verbs(recognizer, data, config, among)
+    dev = dev_scores(recognizer, data, config, among)
     calibration, scale = choose(dev, taught=config.distill.teaches_readout, start=recognizer.checkpoint.calibration)
     words = recognizer.model.distilled_scores
     if words is not None and config.distill.teaches_readout:
@@ -59,27 +62,34 @@ def calibrate(recognizer: SituationRecognizer, data: TrainingData, config: Confi
     return calibration
 
 
-def _by_seen_verbs(recognizer: SituationRecognizer, data: TrainingData, config: Config) -> Calibration:
+def _by_seen_verbs(
+    recognizer: SituationRecognizer, data: TrainingData, config: Config, among: Processes | None
+) -> Calibration:
     before = recognizer.checkpoint.calibration
     if not data.split.dev_unseen or not any(image.situation.verb in data.split.seen for image in data.dev):
         return before
-    predictions = predict_dev(recognizer, data, config)
+    predictions = predict_dev(recognizer, data, config, among)
     offset = choose_offset(predictions, data.dev, data.split, cost=config.evaluation.offset_cost)
     return replace(before, unseen_offset=offset)
 
 
-def dev_scores(recognizer: SituationRecognizer, data: TrainingData, config: Config) -> DevScores:
+def dev_scores(
+    recognizer: SituationRecognizer, data: TrainingData, config: Config, among: Processes | None = None
+) -> DevScores:
     """The verb scores of all dev pictures; no frame is filled."""
+    among = among or Alone()
     vocabulary = data.whole.with_verbs(data.split.candidates("dev"))
-    scores = score_annotated(
+    size = config.evaluation.batch_size
+    found = score_annotated(
         recognizer,
-        data.dev,
+        share(data.dev, size, among),
         data.pictures,
         vocabulary,
-        batch_size=config.evaluation.batch_size,
+        batch_size=size,
         workers=config.data.workers,
         skipped=data.skipped,
     )
+    scores = joined_scores(list(together(found, 1, -(-len(data.dev) // size), among)))
     _, text = recognizer.offer(vocabulary)
     words = recognizer.model.distilled_scores
     return DevScores(

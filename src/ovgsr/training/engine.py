@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
-from ovgsr.config import TrainSettings
+from ovgsr.config import ScaleSettings, TrainSettings
 from ovgsr.errors import OvgsrError
+from ovgsr.models.batch_norm import join_batch_norms
+from ovgsr.training.blocks import recompute_blocks, shard_blocks
 
-_PATIENCE = timedelta(hours=6)
-"""How long processes wait for the one that looks at dev: NCCL's own 10 minutes would end a run on a large data set."""
+_T = TypeVar("_T")
 
 
 class MissingExtraError(OvgsrError):
@@ -24,10 +25,14 @@ class PrecisionError(OvgsrError):
     """A mixed precision that this machine, or this process, cannot compute in."""
 
 
-class Engine:
-    """Wraps ``accelerate.Accelerator``; on a laptop it is the CPU, under ``accelerate launch`` many GPUs."""
+class LaunchError(OvgsrError):
+    """Processes that were launched in a way that this package cannot use."""
 
-    def __init__(self, settings: TrainSettings) -> None:
+
+class Engine:
+    """Wraps ``accelerate.Accelerator``: the CPU of a laptop, or many GPUs under ``accelerate launch`` or torchrun."""
+
+    def __init__(self, settings: TrainSettings, scale: ScaleSettings | None = None) -> None:
         try:
             from accelerate import Accelerator, DataLoaderConfiguration
             from accelerate.utils import InitProcessGroupKwargs
@@ -38,21 +43,28 @@ class Engine:
         if settings.precision == "fp16" and not torch.accelerator.is_available():
             # Asked of accelerate, it would refuse only after fixing this precision for the rest of the process.
             raise PrecisionError("train.precision=fp16 needs a GPU; use bf16 or no")
+        self._scale = scale or ScaleSettings()
         try:
             self._accelerator = Accelerator(
                 mixed_precision=settings.precision,
                 gradient_accumulation_steps=settings.accumulate,
                 # The sampler's order is a function of seed and epoch: shuffling again, or stopping early on one
-                # process, would undo it.
-                dataloader_config=DataLoaderConfiguration(use_seedable_sampler=False, even_batches=True),
+                # process, would undo it. A batch is shared by the processes, so their number changes no step.
+                dataloader_config=DataLoaderConfiguration(split_batches=True, use_seedable_sampler=False),
                 step_scheduler_with_optimizer=False,
-                kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+                kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(minutes=self._scale.timeout))],
             )
         except ValueError as error:  # bfloat16 on an old GPU; another precision than an earlier run of this process
             raise PrecisionError(
                 f"train.precision={settings.precision} cannot be used here ({' '.join(str(error).split())}); use "
                 "train.precision=no, or a new process where another precision was used before"
             ) from None
+
+        kind = self._accelerator.distributed_type.value
+        if kind in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+            raise LaunchError(f"{kind} was asked of accelerate; launch without it, and give scale.shard=true for FSDP")
+        if self.shards and settings.precision == "fp16":
+            raise PrecisionError("train.precision=fp16 does not go with scale.shard=true; use bf16")
 
     @property
     def device(self) -> torch.device:
@@ -73,6 +85,22 @@ class Engine:
     def is_main(self) -> bool:
         """Whether this process writes files and prints."""
         return bool(self._accelerator.is_main_process)
+
+    @property
+    def shards(self) -> bool:
+        """Whether the model is split over the processes."""
+        return self._scale.shard and self.processes > 1
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """A model for training, on the device: its copies kept alike (DDP), or itself split up (FSDP)."""
+        if self.processes > 1:
+            join_batch_norms(model)
+        if self._scale.recompute:
+            recompute_blocks(model)
+        if self.shards:
+            shard_blocks(model, self.device, self.processes)
+            return model
+        return self.prepare(model)  # type: ignore[no-any-return]
 
     def prepare(self, *objects: Any) -> Any:
         """Models, optimisers and loaders, fit for the device and the processes."""
@@ -104,6 +132,18 @@ class Engine:
         stacked = torch.stack([value.detach().float().to(self.device) for value in values.values()])
         reduced = self._accelerator.reduce(stacked, reduction="mean").tolist()
         return dict(zip(values, reduced, strict=True))
+
+    def gather(self, value: _T) -> list[_T]:
+        """Every process' value, in their order."""
+        values: list[Any] = [value]
+        if self.processes > 1:
+            values *= self.processes
+            distributed.all_gather_object(values, value)
+        return values
+
+    def is_loss_of_process(self, error: RuntimeError) -> bool:
+        """Whether an error says that the processes lost one another."""
+        return self.processes > 1 and (isinstance(error, distributed.DistError) or "gloo" in str(error))
 
     def unwrap(self, model: nn.Module) -> nn.Module:
         """The module under whatever wrapper the processes need."""

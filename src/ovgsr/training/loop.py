@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from dataclasses import dataclass
@@ -10,17 +11,18 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from ovgsr.config import Config
 from ovgsr.data.skipped import Skipped
+from ovgsr.errors import first_line
 from ovgsr.models.checkpoint import Checkpoint
-from ovgsr.training.averaging import averaged_model, averages
+from ovgsr.training.averaging import AveragedWeights
+from ovgsr.training.blocks import split_like, whole, whole_state
 from ovgsr.training.engine import Engine, MissingExtraError
 from ovgsr.training.optim import build_optimizer, build_schedule, rate_at
 from ovgsr.training.parts import RunParts, build_run
 from ovgsr.training.run_dir import RunDir, RunError, optimizer_from_tensors, optimizer_to_tensors
-from ovgsr.training.sampling import epoch_order
+from ovgsr.training.sampling import epoch_order, seed_of_batch
 
 
 class Observer(Protocol):
@@ -59,32 +61,51 @@ class Trainer:
     def __init__(self, config: Config, run: RunDir, *, resume: bool = False, observer: Observer | None = None) -> None:
         self.config = config
         self.run = run
-        self.engine = Engine(config.train)
+        self.engine = Engine(config.train, config.scale)
         # One process speaks for all: eight progress bars would fight for a terminal.
         self.observer: Observer = observer if observer and self.engine.is_main else _Watchless()
         if self.engine.is_main:
             run.check(config, resume=resume)  # before minutes of preparation
         skipped = Skipped(run.skipped) if config.data.on_error == "skip" else None
         self.parts: RunParts
-        self.task: nn.Module
-        self.parts, self.task = build_run(config, skipped)
-        self.optimizer: Any = build_optimizer(self.task, config.optim)
+        self.parts, task = build_run(config, skipped)
         self.steps = self._planned_steps()
-        self.schedule = build_schedule(self.optimizer, self.steps, config.optim)
-        self.averaged: AveragedModel | None = None
         self.progress = _Progress()
         if self.engine.is_main:
             run.open(config, self.parts.checkpoint.vocabulary, resume=resume)
         self.engine.wait()
-        self.task, self.optimizer, self.loader = self.engine.prepare(self.task, self.optimizer, self.parts.loader)
-        if config.optim.ema:
-            self.averaged = averaged_model(self._student(), config.optim.ema)
+        # Trained weights may be split over processes; what is looked at and left behind is a whole copy. A frozen
+        # backbone takes its memory once.
+        trained: Any = task.model
+        frozen = {id(weight): weight for weight in trained.tower.parameters() if not weight.requires_grad}
+        self.parts.checkpoint.model = copy.deepcopy(trained, frozen)
+        if config.scale.compile:
+            trained.tower.compile()
+        self.task = self.engine.wrap(task)
+        optimizer = build_optimizer(self.engine.unwrap(self.task), config.optim)  # after wrapping: FSDP has new weights
+        self.schedule = build_schedule(optimizer, self.steps, config.optim)
+        self.optimizer, self.loader = self.engine.prepare(optimizer, self.parts.loader)
+        self.averaged = AveragedWeights(self._student(), config.optim.ema) if config.optim.ema else None
         if resume:
             self._load_state()
         self._writer = self._open_tensorboard() if self.engine.is_main else None
 
     def fit(self) -> Checkpoint[Any]:
-        """Trains to the last step, calibrates on dev, writes ``student/`` and returns the checkpoint."""
+        """Trains to the last step, calibrates on dev, writes ``student/`` and returns the checkpoint.
+
+        Raises RunError where the loss is no number any more, or another process of the run is lost.
+        """
+        try:
+            return self._run_to_the_end()
+        except RuntimeError as error:
+            if not self.engine.is_loss_of_process(error):
+                raise
+            raise RunError(
+                f"{self.run.path}: process {self.engine.process} of {self.engine.processes} cannot reach another one "
+                f"({first_line(error)}); the launcher's report names the one that ended first; go on with --resume"
+            ) from None
+
+    def _run_to_the_end(self) -> Checkpoint[Any]:
         self.observer.started(self.progress.step, self.steps)
         while self.progress.step < self.steps:
             self._train_epoch()
@@ -97,14 +118,14 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         parts, settings, progress = self.parts, self.config.train, self.progress
-        share = settings.batch_size * self.engine.processes
-        parts.sampler.begin(progress.epoch, skip=progress.batches * share)
+        parts.sampler.begin(progress.epoch, skip=progress.batches * settings.batch_size)
         self.loader.set_epoch(progress.epoch)  # the prepared loader hands its own count of epochs to the data set
         beside = parts.beside_batch(self.engine.device)
         self.task.train()
         started, seen = time.monotonic(), 0
         stepped = started
         for batch in self.loader:
+            torch.manual_seed(seed_of_batch(settings.seed, progress.epoch, progress.batches, self.engine.process))
             with self.engine.accumulate(self.task):
                 with self.engine.autocast():
                     losses, report = self.task(batch, *beside)
@@ -116,12 +137,12 @@ class Trainer:
                 self.optimizer.step()
                 self.optimizer.zero_grad()
             progress.batches += 1
-            seen += share
+            seen += settings.batch_size
             if not self.engine.steps_now:
                 continue
             progress.step += 1
             if self.averaged is not None:
-                self.averaged.update_parameters(self._student())
+                self.averaged.update(self._student())
             now = time.monotonic()
             took, stepped = now - stepped, now
             self._observe({"loss": loss.detach(), **report}, norm, seen / (now - started), took)
@@ -137,7 +158,7 @@ class Trainer:
         if step % self.config.train.log_every and step != self.steps:
             self.observer.stepped(step, {})
             return
-        means = self.engine.mean(numbers)
+        means, norm = self.engine.mean(numbers), whole(norm)
         if not math.isfinite(means["loss"]):
             raise RunError(
                 f"{self.run.path}: the loss of step {step} is {means['loss']}, so the weights are lost; start anew in "
@@ -158,40 +179,46 @@ class Trainer:
         self.observer.stepped(step, {**means, "pictures_per_second": speed})
 
     def _validate(self) -> None:
-        """Dev scores of the averaged weights; every process has them, one computes them."""
+        """Dev scores of the averaged weights; each process looks at its share of the pictures."""
+        self._show_averaged()
+        scores = self.parts.validate(self.engine.device, self.config, self.engine)
+        record = {"step": self.progress.step, "epoch": self.progress.epoch, **scores}
         if self.engine.is_main:
-            with self._averaged_weights():
-                scores = self.parts.validate(self.engine.device, self.config)
-            record = {"step": self.progress.step, "epoch": self.progress.epoch, **scores}
             self.run.log(record)
             self._plot(record, "dev")
-            self.observer.validated(self.progress.epoch, scores)
-        self.engine.wait()
+        self.observer.validated(self.progress.epoch, scores)
 
     def _finish(self) -> Checkpoint[Any]:
         checkpoint = self.parts.checkpoint
+        self._show_averaged()
+        self.parts.calibrate(self.engine.device, self.config, self.engine)
         if self.engine.is_main:
-            if self.averaged is not None:
-                self._student().load_state_dict(self.averaged.module.state_dict())
-            self.parts.calibrate(self.engine.device, self.config)
             checkpoint.save_pretrained(self.run.student)
         if self._writer is not None:
             self._writer.close()
         self.engine.wait()
         return checkpoint
 
+    def _show_averaged(self) -> None:
+        """Gives the checkpoint the averaged weights, whole in every process."""
+        averages = {} if self.averaged is None else self.averaged.tensors
+        self.parts.checkpoint.model.load_state_dict(whole_state(self._student().state_dict() | averages))
+
     def _planned_steps(self) -> int:
         """Optimiser steps of the whole run, known from the sampler alone."""
-        settings = self.config.train
-        share = settings.batch_size * self.engine.processes
+        settings, processes = self.config.train, self.engine.processes
+        if settings.batch_size % processes:
+            raise RunError(
+                f"train.batch_size {settings.batch_size} cannot be shared by {processes} processes; take a multiple"
+            )
         per_epoch = [
-            len(epoch_order(self.parts.sampler.factors, settings.seed, epoch)) // share
+            len(epoch_order(self.parts.sampler.factors, settings.seed, epoch)) // settings.batch_size
             for epoch in range(settings.epochs)
         ]
         if min(per_epoch) < 1:
             raise RunError(
-                f"train.batch_size {settings.batch_size} on {self.engine.processes} processes is more than an epoch's "
-                f"{len(self.parts.dataset)} pictures; lower it"
+                f"train.batch_size {settings.batch_size} is more than an epoch's {len(self.parts.dataset)} pictures; "
+                "lower it"
             )
         steps = sum(-(-batches // settings.accumulate) for batches in per_epoch)
         return min(steps, settings.max_steps or steps)
@@ -205,50 +232,42 @@ class Trainer:
         projections: nn.Module = task.projections
         return projections
 
-    def _averaged_weights(self) -> _Swapped:
-        return _Swapped(self._student(), self.averaged)
-
     def _save_state(self) -> None:
-        self.engine.wait()
-        if not self.engine.is_main:
-            return
         tensors = {f"model.{name}": tensor for name, tensor in self._student().state_dict().items()}
         if self.averaged is not None:
-            means = averages(self.averaged, self._student())
-            tensors |= {f"averaged.{name}": tensor for name, tensor in means.items()}
+            tensors |= {f"averaged.{name}": tensor for name, tensor in self.averaged.tensors.items()}
         tensors |= {f"projections.{name}": tensor for name, tensor in self._projections().state_dict().items()}
         tensors |= optimizer_to_tensors(self.optimizer)
-        tensors |= self.engine.random_states()
-        numbers = {
-            "step": self.progress.step,
-            "epoch": self.progress.epoch,
-            "batches": self.progress.batches,
-            "processes": self.engine.processes,
-            "schedule": self.schedule.state_dict()["last_epoch"],
-            "scaler": self.engine.scaler_state(),
-        }
-        self.run.save_state(tensors, numbers)
+        tensors = whole_state(tensors, keep=self.engine.is_main)
+        if self.engine.is_main:
+            numbers = {
+                "step": self.progress.step,
+                "epoch": self.progress.epoch,
+                "batches": self.progress.batches,
+                "averaged": 0 if self.averaged is None else self.averaged.steps,
+                "schedule": self.schedule.state_dict()["last_epoch"],
+                "scaler": self.engine.scaler_state(),
+            }
+            self.run.save_state(tensors, numbers)
+        self.engine.wait()
 
     def _load_state(self) -> None:
+        """Goes on from the folder's state, which may have been left by another number of processes."""
         loaded = self.run.load_state()
+        if len(set(self.engine.gather(loaded is None))) > 1:
+            raise RunError(f"{self.run.path}: not every process sees the state in it; put the run on a disk they share")
         if loaded is None:  # killed before its first state: from the start
             if self.engine.is_main:
                 self.run.cut_log(0, 0)
             return
         tensors, numbers = loaded
-        processes = numbers.get("processes", self.engine.processes)
-        if processes != self.engine.processes:  # other batches, another number of steps: it would be another run
-            raise RunError(
-                f"{self.run.path}: was started with {processes} processes, not {self.engine.processes}; resume it with "
-                "as many"
-            )
-        self._student().load_state_dict(_under("model.", tensors))
-        self._projections().load_state_dict(_under("projections.", tensors))
+        if "averaged" not in numbers:
+            raise RunError(f"{self.run.path}: its state is of an earlier version, which alone can go on; start anew")
+        for prefix, module in (("model.", self._student()), ("projections.", self._projections())):
+            module.load_state_dict(_under(prefix, tensors, module.state_dict()))
         if self.averaged is not None:
-            frozen = {f"module.{name}": tensor for name, tensor in self._student().state_dict().items()}
-            self.averaged.load_state_dict(frozen | _under("averaged.", tensors))
+            self.averaged.load(_under("averaged.", tensors, self.averaged.tensors), numbers["averaged"])
         optimizer_from_tensors(self.optimizer, tensors)
-        self.engine.load_random_states(tensors)
         self.progress = _Progress(numbers["step"], numbers["epoch"], numbers["batches"])
         self.schedule.last_epoch = numbers["schedule"]
         for group, base, scale in zip(
@@ -274,25 +293,9 @@ class Trainer:
                     self._writer.add_scalar(f"{kind}/{name}", value, record["step"])
 
 
-class _Swapped:
-    """Within it the student has its averaged weights."""
-
-    def __init__(self, student: nn.Module, averaged: AveragedModel | None) -> None:
-        self.student, self.averaged = student, averaged
-        self.own: dict[str, Tensor] = {}
-
-    def __enter__(self) -> None:
-        if self.averaged is not None:
-            self.own = {name: tensor.clone() for name, tensor in self.student.state_dict().items()}
-            self.student.load_state_dict(self.averaged.module.state_dict())
-
-    def __exit__(self, *_: object) -> None:
-        if self.own:
-            self.student.load_state_dict(self.own)
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+def _under(prefix: str, tensors: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:
+    found = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {name: split_like(tensor, like[name]) if name in like else tensor for name, tensor in found.items()}
 
 
 def train(config: Config, out: Path, *, resume: bool = False, observer: Observer | None = None) -> Checkpoint[Any]:

@@ -15,6 +15,7 @@ from ovgsr.models.checkpoint import Checkpoint
 from ovgsr.tensors import Batch
 from ovgsr.training.build import build_parts, build_task
 from ovgsr.training.sampling import EpochSampler
+from ovgsr.training.validate import Processes
 
 
 class RunParts(Protocol):
@@ -39,11 +40,11 @@ class RunParts(Protocol):
     def beside_batch(self, device: torch.device) -> tuple[Any, ...]:
         """What the task is called with beside a batch, on ``device``."""
 
-    def validate(self, device: torch.device, config: Config) -> dict[str, float]:
-        """Dev scores by name, empty where there is no dev fold."""
+    def validate(self, device: torch.device, config: Config, among: Processes) -> dict[str, float]:
+        """Dev scores by name, empty where there is no dev fold; all processes look together, and get the same."""
 
-    def calibrate(self, device: torch.device, config: Config) -> None:
-        """Chooses on dev what the finished checkpoint needs beside its weights."""
+    def calibrate(self, device: torch.device, config: Config, among: Processes) -> None:
+        """Chooses on dev, all processes together, what the finished checkpoint needs beside its weights."""
 
 
 def build_run(config: Config, skipped: Skipped | None = None) -> tuple[RunParts, nn.Module]:

@@ -26,6 +26,7 @@ from torch import Tensor
 from ovgsr.config import Config, validate_config
 from ovgsr.errors import OvgsrError
 from ovgsr.files import write_text_atomically
+from ovgsr.training.blocks import split_like
 from ovgsr.vocabulary import Vocabulary
 
 
@@ -83,7 +84,8 @@ class RunDir:
         """Raises RunError where the folder's run was started with other settings than these."""
         kept = self.path / "config.json"
         # Read as settings, not compared as text: one that came with a later version has its default in an older run.
-        if validate_config(json.loads(kept.read_text(encoding="utf-8")), str(kept)) != config:
+        started = validate_config(json.loads(kept.read_text(encoding="utf-8")), str(kept))
+        if started.model_copy(update={"scale": config.scale}) != config:  # where it is computed changes no result
             raise RunError(
                 f"{kept}: other settings than this run's; resume with the recipe it was started with, or give another "
                 "folder with --out"
@@ -160,6 +162,9 @@ def optimizer_from_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[st
             _, index, key = name.split(".", 2)
             state.setdefault(int(index), {})[key] = tensor
     groups = optimizer.state_dict()["param_groups"]
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]  # as they are numbered
+    for number, entry in state.items():
+        entry.update({key: split_like(value, weights[number]) for key, value in entry.items() if value.ndim})
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 

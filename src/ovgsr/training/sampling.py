@@ -30,6 +30,11 @@ def epoch_order(factors: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     return generator.permutation(np.repeat(np.arange(len(factors)), times))
 
 
+def seed_of_batch(seed: int, epoch: int, batch: int, process: int) -> int:
+    """What dropout draws from: other masks for each batch and process, the same ones in a resumed run."""
+    return int(np.random.SeedSequence([seed, epoch, batch, process]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
 def sampled_verb_counts(verb_of_picture: Sequence[int], verbs: int, factors: np.ndarray) -> Tensor:
     """The pictures (V,) that each verb contributes to an epoch, on average."""
     counts = np.bincount(np.asarray(verb_of_picture), weights=factors, minlength=verbs)

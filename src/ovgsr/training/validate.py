@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Protocol, TypeVar
 
 from ovgsr.config import Config
 from ovgsr.evaluation.evaluate import EvaluationReport, evaluate_predictions
@@ -11,28 +14,82 @@ from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.situation import ImagePrediction
 from ovgsr.training.training_data import TrainingData
 
+_T = TypeVar("_T")
 
-def predict_dev(recognizer: SituationRecognizer, data: TrainingData, config: Config) -> list[ImagePrediction]:
+
+class Processes(Protocol):
+    """What looking at dev together asks of the processes (``engine.Engine``)."""
+
+    @property
+    def process(self) -> int:
+        """This one's number, from 0."""
+
+    @property
+    def processes(self) -> int:
+        """How many there are."""
+
+    def gather(self, value: _T) -> list[_T]:
+        """Every process' value, in their order. All must call it."""
+
+
+class Alone:
+    """One process."""
+
+    process, processes = 0, 1
+
+    def gather(self, value: _T) -> list[_T]:
+        """The value."""
+        return [value]
+
+
+def share(images: Sequence[_T], size: int, among: Processes) -> Sequence[_T]:
+    """This process' pictures: every n-th batch of ``size``, so that a batch holds what it holds for one process."""
+    if among.processes == 1:
+        return images
+    starts = range(among.process * size, len(images), among.processes * size)
+    return [image for start in starts for image in images[start : start + size]]
+
+
+def together(found: Iterator[_T], a_batch: int, batches: int, among: Processes) -> Iterator[_T]:
+    """What all processes find of their :func:`share`, in the order of the pictures; each once.
+
+    ``found`` gives ``a_batch`` values for each of this process' batches; there are ``batches`` in all. They are
+    exchanged a batch at a time, so that memory stays small. Every process must use the result up.
+    """
+    for _ in range(-(-batches // among.processes)):
+        for part in among.gather(list(islice(found, a_batch))):
+            yield from part
+
+
+def predict_dev(
+    recognizer: SituationRecognizer, data: TrainingData, config: Config, among: Processes | None = None
+) -> Iterator[ImagePrediction]:
     """Uncalibrated predictions on dev, its own unseen verbs competing."""
+    among = among or Alone()
     vocabulary = data.whole.with_verbs(data.split.candidates("dev"))
-    return list(
-        predict_annotated(
-            recognizer,
-            data.dev,
-            data.pictures,
-            vocabulary,
-            batch_size=config.evaluation.batch_size,
-            workers=config.data.workers,
-            skipped=data.skipped,
-        )
+    size = config.evaluation.batch_size
+    found = predict_annotated(
+        recognizer,
+        share(data.dev, size, among),
+        data.pictures,
+        vocabulary,
+        batch_size=size,
+        workers=config.data.workers,
+        skipped=data.skipped,
     )
+    return together(found, size, -(-len(data.dev) // size), among)
 
 
-def validate(recognizer: SituationRecognizer, data: TrainingData, config: Config) -> dict[str, float]:
-    """Dev scores in percent by name, uncalibrated, under the first profile of the settings; empty where dev is."""
+def validate(
+    recognizer: SituationRecognizer, data: TrainingData, config: Config, among: Processes | None = None
+) -> dict[str, float]:
+    """Dev scores in percent by name, uncalibrated, under the first profile of the settings; empty where dev is.
+
+    Several processes look at a share each, and all get the scores of the whole.
+    """
     if not data.dev:
         return {}
-    predictions = predict_dev(recognizer, data, config)
+    predictions = predict_dev(recognizer, data, config, among)
     profile = config.evaluation.profiles[0]
     report = evaluate_predictions(predictions, data.dev, data.split, "dev", profiles=(profile,))
     return flat_scores(report, profile)
