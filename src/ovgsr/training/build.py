@@ -27,6 +27,7 @@ from ovgsr.sketch.write import PLAN_FILE
 from ovgsr.tensors import Batch, TextEmbeddings
 from ovgsr.training.calibration import calibrate
 from ovgsr.training.sampling import EpochSampler, repeat_factors, sampled_verb_counts
+from ovgsr.training.stand_ins import MadeUpReadings, StandIns
 from ovgsr.training.tasks import SituationTask
 from ovgsr.training.training_data import TrainingData, read_training_data
 from ovgsr.training.validate import Processes, validate
@@ -49,7 +50,7 @@ class Parts:
     sampler: EpochSampler
     loader: DataLoader[Batch]
     verb_counts: Tensor
-    readings: RecordedReadings | None = None
+    readings: RecordedReadings | MadeUpReadings | None = None
 
     def recognizer(self, device: torch.device) -> SituationRecognizer:
         """The student as it is now, ready to predict on dev."""
@@ -68,26 +69,30 @@ class Parts:
         self.checkpoint.calibration = calibrate(self.recognizer(device), self.data, config, among)
 
 
-def build_parts(config: Config, skipped: Skipped | None = None) -> Parts:
+def build_parts(config: Config, skipped: Skipped | None = None, *, stand_ins: StandIns | None = None) -> Parts:
     """Everything a run needs, seeded: the same settings give the same weights and the same order of pictures.
 
-    ``skipped``: where pictures that cannot be read are noted; without it they are errors.
+    ``skipped``: where pictures that cannot be read are noted; without it they are errors. ``stand_ins``: what a dry run
+    gives in the place of what would be read.
     """
     require_readout(config)
     torch.manual_seed(config.train.seed)
-    data = replace(read_training_data(config.data), skipped=skipped)
+    given = stand_ins or StandIns()
+    data = replace(given.data or read_training_data(config.data), skipped=skipped)
     if skipped is not None:
         skipped.note(*data.faults)
-    encoder = load_text_encoder(config.model.text_encoder)
+    encoder = given.text_encoder or load_text_encoder(config.model.text_encoder)
     text = embed_vocabulary(data.vocabulary, encoder)
     checkpoint = _fresh_checkpoint(config, data, text)
     text = checkpoint.bind(text, data.vocabulary)
     names = data.train.file_names
-    readings = readings_or_none(names, config.distill, text_fingerprint=encoder.fingerprint, text_width=encoder.width)
+    readings = given.teacher or readings_or_none(
+        names, config.distill, text_fingerprint=encoder.fingerprint, text_width=encoder.width
+    )
     dataset = SituationDataset(
         data.train,
         data.pictures,
-        open_image=partial(checkpoint.preprocess.open, zoom=1 - config.data.crop),
+        open_image=given.open_image or partial(checkpoint.preprocess.open, zoom=1 - config.data.crop),
         preprocess=checkpoint.preprocess,
         vocabulary=data.vocabulary,
         augmentation=_augmentation(config.data),

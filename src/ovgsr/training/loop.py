@@ -22,7 +22,7 @@ from ovgsr.training.engine import Engine, MissingExtraError
 from ovgsr.training.optim import build_optimizer, build_schedule, rate_at
 from ovgsr.training.parts import RunParts, build_run
 from ovgsr.training.run_dir import RunDir, RunError, optimizer_from_tensors, optimizer_to_tensors
-from ovgsr.training.sampling import epoch_order, seed_of_batch
+from ovgsr.training.sampling import planned_batches, seed_of_batch
 
 
 class Observer(Protocol):
@@ -211,10 +211,7 @@ class Trainer:
             raise RunError(
                 f"train.batch_size {settings.batch_size} cannot be shared by {processes} processes; take a multiple"
             )
-        per_epoch = [
-            len(epoch_order(self.parts.sampler.factors, settings.seed, epoch)) // settings.batch_size
-            for epoch in range(settings.epochs)
-        ]
+        per_epoch = planned_batches(self.parts.sampler.factors, settings)
         if min(per_epoch) < 1:
             raise RunError(
                 f"train.batch_size {settings.batch_size} is more than an epoch's {len(self.parts.dataset)} pictures; "

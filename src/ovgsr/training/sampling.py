@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ovgsr.config import TrainSettings
+
 
 def repeat_factors(verb_of_picture: Sequence[int], verbs: int, most: float) -> np.ndarray:
     """How often each picture is shown an epoch, (pictures,): up to ``most`` times where its verb is rarer than the
@@ -28,6 +30,11 @@ def epoch_order(factors: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     whole = np.floor(factors)
     times = (whole + (generator.random(len(factors)) < factors - whole)).astype(np.int64)
     return generator.permutation(np.repeat(np.arange(len(factors)), times))
+
+
+def planned_batches(factors: np.ndarray, settings: TrainSettings) -> list[int]:
+    """The batches of each epoch of a run."""
+    return [len(epoch_order(factors, settings.seed, epoch)) // settings.batch_size for epoch in range(settings.epochs)]
 
 
 def seed_of_batch(seed: int, epoch: int, batch: int, process: int) -> int:
