@@ -52,7 +52,10 @@ def test_a_changed_or_missing_split_ends_in_a_sentence(swig_records: Path, tmp_p
     file = tmp_path / "mine.json"
     record = read_split_file(Path("ov_swig")).to_json()
     file.write_text(json.dumps(record | {"unseen": record["unseen"][1:]}), encoding="utf-8")
-    for split, message in ((file, "'sha256' is not the checksum of the rest"), ("ov_hico", "there is no such file")):
+    for split, message in (
+        (file, "'sha256' is not the checksum of the rest"),
+        ("ov_hico", "no such split file; the package carries ov_swig"),
+    ):
         result = run("teacher", "rationales", "--data", swig_records, "--out", tmp_path / "out", "--split", split)
         assert result.exit_code == 1
         assert message in str(result.exception)

@@ -10,6 +10,8 @@ from PIL import Image
 
 from ovgsr.data.errors import DataError
 from ovgsr.data.hico_det import annotation_path, image_folder, read_hico_det
+from ovgsr.data.hico_labels import labels_path
+from ovgsr.data.hoi_splits import split_path
 from ovgsr.hoi_vocabulary import coco91_ids, hico_det_interactions, hico_det_rare, hico_det_vocabulary
 
 VERBS = hico_det_vocabulary().verb_names
@@ -175,3 +177,21 @@ def test_lists_that_cannot_be_read_are_one_sentence(tmp_path: Path) -> None:
     (root / "images" / "train2015" / "HICO_train2015_00000003.jpg").unlink()
     with pytest.raises(DataError, match=r"00000003\.jpg: the picture cannot be read .* does not tell sizes"):
         read_hico_det(root, "train")
+
+
+def test_a_picture_without_a_list_of_rows_is_told_of(tmp_path: Path) -> None:
+    records = _records()
+    del records[1]["hoi_annotation"]
+    fold = read_hico_det(_write(tmp_path, records), "train")
+    assert len(fold.images) == 2
+    assert [str(row) for row in fold.broken] == [
+        "trainval_hico.json: HICO_train2015_00000003.jpg: hoi_annotation: is missing or no list"
+    ]
+
+
+def test_what_lies_beside_the_data_is_found_for_a_list_below_the_folder(tmp_path: Path) -> None:
+    path = annotation_path(_write(tmp_path, _records()), "train")
+    (tmp_path / "anno.mat").touch()
+    assert split_path(path) == tmp_path / "hoi_split.json"
+    assert labels_path(path) == tmp_path / "anno.mat"
+    assert image_folder(path, "train") == tmp_path / "images" / "train2015"

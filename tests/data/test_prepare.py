@@ -124,3 +124,18 @@ def test_a_damaged_picture_stops_the_copying_or_is_left_out(write_swig: Write) -
     report = _prepare(root, resize=16, on_error="skip")
     assert (report.resized, list(report.unreadable)) == (3, ["barking_1.jpg"])
     assert "barking_1.jpg" in read_unreadable(root)
+
+
+def test_a_picture_of_two_folds_is_copied_once(write_swig: Write) -> None:
+    root = write_swig()
+    shown = annotation_path(root, "train")
+    annotation_path(root, "dev").write_text(shown.read_text())
+    opened: list[str] = []
+
+    def noted(path: Path, size: int) -> Image.Image:
+        opened.append(path.name)
+        return _open(path, size)
+
+    report = _prepare(root, resize=16, open_image=noted)
+    assert report.pictures == {"train": 2, "dev": 2, "test": 1}
+    assert len(opened) == len(set(opened)) == report.resized == 3

@@ -78,10 +78,17 @@ def annotation_path(source: Path, fold: Fold) -> Path:
     raise DataError(f"{files[0]}: there is no such file; name a folder that holds it, or the file itself")
 
 
+def data_root(source: Path) -> Path:
+    """The data set folder: ``source`` itself, or that of a file in it or in its ``annotations/``."""
+    source = Path(source)
+    if source.is_dir():
+        return source
+    return source.parent.parent if source.parent.name == "annotations" else source.parent
+
+
 def image_folder(source: Path, fold: Fold) -> Path:
     """Where the pictures of a fold are, for a data set folder or a file in it; the first layout where there is none."""
-    root = Path(source) if Path(source).is_dir() else Path(source).parent
-    root = root.parent if root.name == "annotations" else root
+    root = data_root(source)
     folders = [root / "hico_20160224_det" / "images" / f"{fold}2015", root / "images" / f"{fold}2015"]
     return next((folder for folder in folders if folder.is_dir()), folders[0])
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ovgsr.data.errors import DataError
+from ovgsr.data.hico_det import data_root
 from ovgsr.data.swig import Fold
 from ovgsr.errors import first_line
 from ovgsr.hoi_vocabulary import Interaction
@@ -20,7 +21,7 @@ POSITIVE = 1
 
 def labels_path(source: Path) -> Path | None:
     """The ``anno.mat`` of a data set folder, or beside a file of it; None where there is none."""
-    root = Path(source) if Path(source).is_dir() else Path(source).parent
+    root = data_root(source)
     files = (root / "hico_20160224_det" / "anno.mat", root / "anno.mat")
     return next((file for file in files if file.is_file()), None)
 

@@ -40,6 +40,8 @@ def read_ppdm(path: Path, records: Sequence[Any], folder: Path) -> tuple[tuple[A
             raise DataError(f"{path}: entry {position}: 'file_name' must be a relative name, given once, not {name!r}")
         width, height = _size(path, folder / name)
         found = []
+        if not isinstance(record.get("hoi_annotation"), list):
+            broken.append(BrokenRow(path.name, name, None, "hoi_annotation", "is missing or no list"))
         for row, annotation in enumerate(_entries(record, "hoi_annotation")):
             try:
                 found.append(_situation(annotation, _entries(record, "annotations"), origin))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ovgsr.data.check_pictures import Picture, check_pictures
 from ovgsr.data.errors import DataError
-from ovgsr.data.hico_det import HicoDetFold, annotation_path, fold_of, image_folder, read_hico_det, read_json
+from ovgsr.data.hico_det import HicoDetFold, annotation_path, data_root, fold_of, image_folder, read_hico_det, read_json
 from ovgsr.data.hoi_pairs import box_of, merge_rows, object_of
 from ovgsr.data.hoi_splits import read_hoi_split, require_known_interactions, split_path
 from ovgsr.data.problems import CheckReport, Problem
@@ -35,7 +35,7 @@ def check_hico_det(source: Path, progress: Callable[[int, int], None] | None = N
     ``progress`` is called with (pictures done, pictures in all).
     """
     source = Path(source)
-    root = source if source.is_dir() else source.parent
+    root = data_root(source)
     problems: list[Problem] = []
     summary: list[str] = []
     folds: dict[Fold, HicoDetFold] = {}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ovgsr.data.errors import DataError
-from ovgsr.data.hico_det import HicoDetFold, read_json
+from ovgsr.data.hico_det import HicoDetFold, data_root, read_json
 from ovgsr.data.hoi_pairs import SAME_PAIR_IOU, merge_rows, min_iou, object_of
 from ovgsr.hoi_vocabulary import HICO_DET_SPLITS, HoiSplit, Interaction, hico_det_split, words_of
 from ovgsr.situation import AnnotatedImage
@@ -25,8 +25,7 @@ Drop = Literal["pairs", "rows"]
 
 def split_path(source: Path) -> Path:
     """Where a data set's own split is, for its folder or a file in it."""
-    source = Path(source)
-    return (source if source.is_dir() else source.parent) / "hoi_split.json"
+    return data_root(source) / "hoi_split.json"
 
 
 def read_hoi_split(source: Path, split: str | Path | None = None) -> HoiSplit | None:

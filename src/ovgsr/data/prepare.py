@@ -100,7 +100,9 @@ def prepare_swig(
     unreadable = _absent(root, folds)
     copies = 0
     if resize is not None and not (on_error == "stop" and (faults or unreadable)):
-        names = [name for images in folds.values() for name in images.file_names if name not in unreadable]
+        # A picture of two folds is copied once: two threads at one file would take each other's temporary.
+        named = dict.fromkeys(name for images in folds.values() for name in images.file_names)
+        names = [name for name in named if name not in unreadable]
         copies, damaged = _resize(root, names, resize, on_error, open_image, progress)
         unreadable |= damaged
     write_text_atomically(_unreadable_path(root), json.dumps(unreadable, indent=1))

@@ -179,6 +179,8 @@ def read_split_file(path: Path) -> VerbSplit:
     if str(path) in SHIPPED_SPLITS:
         with as_file(files("ovgsr") / "assets" / "splits" / f"{path}.json") as shipped:
             return read_split_file(shipped)
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such split file; the package carries {', '.join(SHIPPED_SPLITS)}")
     try:
         return VerbSplit.from_json(read_json_object(path))
     except SplitError as error:
