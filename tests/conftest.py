@@ -11,10 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from ovgsr.config import Config, ModelSettings, validate_config
-from ovgsr.models.build import build_student
+from ovgsr.config import Config, ModelSettings, PairSettings, validate_config
+from ovgsr.interactions import HUMAN, OBJECT
+from ovgsr.models.build import build_pair_student, build_student
 from ovgsr.models.checkpoint import StudentCheckpoint
 from ovgsr.models.heads import TextSimilarity
+from ovgsr.models.pair_checkpoint import PairCheckpoint
 from ovgsr.models.preprocess import Preprocess
 from ovgsr.models.situation_transformer import SituationTransformer
 from ovgsr.tensors import TextEmbeddings
@@ -168,6 +170,38 @@ def make_checkpoint(
             preprocess=Preprocess(32, model.tower.mean, model.tower.std),
             text_fingerprint="random",
             text_width=TEXT_WIDTH,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_pair_checkpoint() -> Callable[..., PairCheckpoint]:
+    """A random pair student that was offered two of the combinations of two verbs and two objects."""
+
+    def make(
+        *, seed: int = 0, text_width: int = TEXT_WIDTH, fingerprint: str = "random", **pairs: Any
+    ) -> PairCheckpoint:
+        torch.manual_seed(seed)
+        settings = ModelSettings.model_validate({"width": 16, "heads": 2})
+        chosen = PairSettings.model_validate({"queries": 5, "kept": 6, **pairs})
+        model = build_pair_student(settings, chosen, text_width=text_width).eval()
+        return PairCheckpoint(
+            model=model,
+            settings=settings,
+            pairs=chosen,
+            vocabulary=Vocabulary(
+                tuple(
+                    Verb(name, (HUMAN, OBJECT), gerund=gerund)
+                    for name, gerund in (("ride", "riding"), ("hold", "holding"))
+                ),
+                (Noun("horse", ("horse",)), Noun("baseball_bat", ("baseball bat",))),
+                "toy",
+            ),
+            interactions=(("ride", "horse"), ("hold", "baseball_bat")),
+            preprocess=Preprocess(32, model.tower.mean, model.tower.std),
+            text_fingerprint=fingerprint,
+            text_width=text_width,
         )
 
     return make

@@ -54,7 +54,7 @@ def test_the_agent_keeps_its_colour_wherever_it_stands() -> None:
 @pytest.mark.parametrize("size", [(640, 480), (640, 90), (200, 640), (640, 24), (30, 30)])
 def test_tags_do_not_cover_each_other_nor_leave_the_picture(size: tuple[int, int]) -> None:
     generator = random.Random(5)
-    style = drawing._Style.for_width(size[0])
+    style = drawing.Style.for_width(size[0])
     seen = 0
     for _ in range(60):
         entries, boxes = [], {}

@@ -21,7 +21,9 @@ FLOORS = {
         ("boxes", "tensors", "config", "captions", "noun_phrases", "inflections", "irregular_verbs", "hub"), 1
     ),
     **dict.fromkeys(("data", "sketch", "models", "losses", "evaluation", "teacher"), 2),
-    **dict.fromkeys(("recognizers", "distillation", "drawing", "report", "rationale_page", "explanation_page"), 3),
+    **dict.fromkeys(
+        ("recognizers", "distillation", "drawing", "pair_drawing", "report", "rationale_page", "explanation_page"), 3
+    ),
     **dict.fromkeys(("training", "export"), 4),
     **dict.fromkeys(("cli", "web"), 5),
 }

@@ -48,7 +48,9 @@ class DataSettings(Section):
     """Where the pictures come from and how they are varied."""
 
     root: str = Field("data/sketch_swig", description="folder of a data set in SWiG layout")
-    split: str | None = Field(None, description="file with seen / rare / unseen verbs; default: the data set's own")
+    split: str | None = Field(
+        None, description="split file, or (interactions) the name of one of HICO-DET's; default: the data set's own"
+    )
     image_size: int = Field(96, ge=16, le=2048, description="pictures are resized to this many pixels a side")
     resize: Resize = Field("squash", description="'squash' to a square, or 'letterbox': keep proportions and pad")
     cache_images: bool = Field(False, description="keep decoded pictures in memory")
@@ -82,7 +84,7 @@ class ModelSettings(Section):
     heads: int = Field(4, ge=1, description="attention heads")
     encoder_layers: int = Field(1, ge=0, description="transformer layers over the scene token and the image tokens")
     readout_layers: int = Field(2, ge=1, description="cross-attention layers of a verb readout")
-    decoder_layers: int = Field(2, ge=1, description="layers of the role decoder")
+    decoder_layers: int = Field(2, ge=1, description="layers of the role (or pair) decoder")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the transformer blocks")
     text_encoder: str = Field("all-MiniLM-L6-v2", description="a sentence-transformers or CLIP text model")
     head: Literal["open", "closed"] = Field("open", description="score words by text or by learned class vectors")
@@ -153,6 +155,22 @@ class DistillSettings(Section):
     def teaches_readout(self) -> bool:
         """Whether the distilled readout has something to learn from."""
         return bool(self.signals) or self.label_text
+
+
+class PairSettings(Section):
+    """The student for human-object interactions (``task: interactions``); what is not here it shares with the other."""
+
+    queries: int = Field(64, ge=1, description="pair queries: pairs of a picture that can be found, at most")
+    no_object: float = Field(0.1, ge=0, le=1, description="weight of 'no object' in the object's cross-entropy")
+    focal_alpha: float = Field(0.5, gt=0, lt=1, description="share of the verbs' focal loss that positives get")
+    focal_gamma: float = Field(2.0, ge=0, description="power of the verbs' focal loss")
+    drop: Literal["pairs", "rows"] = Field(
+        "pairs", description="what leaves training where a pair does something unseen: the pair, or its unseen rows"
+    )
+    nms: float | None = Field(
+        0.7, gt=0, le=1, description="near copies above this overlap of both boxes are dropped; null keeps them"
+    )
+    kept: int = Field(100, ge=1, description="scored interactions of a picture that are kept")
 
 
 class ViewSettings(Section):
@@ -241,9 +259,13 @@ class Config(Section):
     """A whole recipe."""
 
     name: str = Field("custom", description="the recipe's name")
+    task: Literal["situations", "interactions"] = Field(
+        "situations", description="situations (SWiG), or human-object interactions (HICO-DET)"
+    )
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     backbone: BackboneSettings = BackboneSettings()
+    pairs: PairSettings = PairSettings()
     loss: LossSettings = LossSettings()
     views: ViewSettings = ViewSettings()
     prompts: PromptSettings = PromptSettings()
@@ -252,6 +274,16 @@ class Config(Section):
     train: TrainSettings = TrainSettings()
     scale: ScaleSettings = ScaleSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _check_task(self) -> Config:
+        taught = self.model.distilled_readout or self.distill.teaches_readout or self.distill.tokens > 0
+        if self.task == "interactions" and (self.model.head == "closed" or taught):
+            raise ValueError(
+                "task: interactions knows neither a closed head nor a teacher; leave out model.head, "
+                "model.distilled_readout and distill"
+            )
+        return self
 
 
 def load_config(path: Path | str | None, overrides: Sequence[str] = ()) -> Config:

@@ -42,7 +42,7 @@ MAX_WORDS = 120
 
 
 @dataclass(frozen=True)
-class _Style:
+class Style:
     """Sizes in pixels that follow the drawing's width."""
 
     line: int
@@ -52,7 +52,8 @@ class _Style:
     pad: int
 
     @classmethod
-    def for_width(cls, width: int) -> _Style:
+    def for_width(cls, width: int) -> Style:
+        """The sizes for a drawing of so many pixels."""
         text = max(13, min(28, round(width / 42)))
         return cls(max(2, round(width / 250)), text, round(text * 1.3), max(11, round(text * 0.8)), round(text * 0.8))
 
@@ -91,8 +92,8 @@ def draw_situation(
     pixels reduced. A box outside the picture is not drawn, and the strip says so. ``caption`` adds the sentence;
     ``notice`` is a line of small print. Characters that Pillow's own font lacks are replaced.
     """
-    picture, scale = _resized(image, min_width)
-    style = _Style.for_width(max(picture.width, min_width))
+    picture, scale = resized(image, min_width)
+    style = Style.for_width(max(picture.width, min_width))
     colours = role_colours(situation.roles)
     entries = [
         _Entry(
@@ -100,7 +101,7 @@ def draw_situation(
             drawable(readable_word(noun.noun, vocabulary)) or "nothing",
             noun,
             colours[role],
-            None if noun.box_xyxy is None else _visible_box(noun.box_xyxy, scale, picture.size),
+            None if noun.box_xyxy is None else visible_box(noun.box_xyxy, scale, picture.size),
         )
         for role, noun in situation.nouns.items()
     ]
@@ -134,7 +135,8 @@ def drawable(text: str) -> str:
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font_of(size: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own font."""
     font = ImageFont.load_default(size=size)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise RuntimeError("this Pillow was built without FreeType, which drawing text needs; install Pillow's wheel")
@@ -145,34 +147,36 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 def _has_glyph(character: str) -> bool:
     if not character.isprintable() or unicodedata.category(character) == "Co":
         return False
-    mask, missing = _font(20).getmask(character), _font(20).getmask("\uffff")
+    mask, missing = font_of(20).getmask(character), font_of(20).getmask("\uffff")
     return mask.size != missing.size or bytes(mask) != bytes(missing)
 
 
-def _text_width(text: str, size: int) -> int:
-    return round(_font(size).getlength(text))
+def text_width(text: str, size: int) -> int:
+    """Pixels that a text takes in a line."""
+    return round(font_of(size).getlength(text))
 
 
-def _fitted(text: str, size: int, width: int) -> str:
+def fitted(text: str, size: int, width: int) -> str:
     """The text, cut with an ellipsis where it is wider than ``width`` pixels."""
-    if _text_width(text, size) <= width:
+    if text_width(text, size) <= width:
         return text
-    fits = bisect_right(range(1, len(text)), width, key=lambda length: _text_width(f"{text[:length]}…", size))
+    fits = bisect_right(range(1, len(text)), width, key=lambda length: text_width(f"{text[:length]}…", size))
     return f"{text[:fits].rstrip()}…"
 
 
-def _wrapped(text: str, size: int, width: int) -> list[str]:
+def wrapped(text: str, size: int, width: int) -> list[str]:
+    """The text in lines that are at most ``width`` pixels wide."""
     lines: list[str] = []
     for word in text.split()[:MAX_WORDS]:
         candidate = f"{lines[-1]} {word}" if lines else word
-        if lines and _text_width(candidate, size) <= width:
+        if lines and text_width(candidate, size) <= width:
             lines[-1] = candidate
         else:
-            lines.append(_fitted(word, size, width))
+            lines.append(fitted(word, size, width))
     return lines
 
 
-def _resized(image: Image.Image, min_width: int) -> tuple[Image.Image, float]:
+def resized(image: Image.Image, min_width: int) -> tuple[Image.Image, float]:
     """An RGB copy of a size that is good to look at, and the factor from old to new pixels."""
     width, height = image.size
     scale = min(max(min_width / width, 1.0), MAX_SIDE / max(width, height))
@@ -188,7 +192,7 @@ def _resized(image: Image.Image, min_width: int) -> tuple[Image.Image, float]:
     return picture, scale
 
 
-def _visible_box(box_xyxy: BoxXyxy, scale: float, size: tuple[int, int]) -> Rectangle | None:
+def visible_box(box_xyxy: BoxXyxy, scale: float, size: tuple[int, int]) -> Rectangle | None:
     """The part of a box inside the picture, at least 2 x 2 pixels where the picture allows; None if there is none."""
     limit = float(4 * MAX_SIDE)
     x1, y1, x2, y2 = (min(max(coordinate * scale, -limit), limit) for coordinate in box_xyxy)
@@ -202,7 +206,7 @@ def _visible_box(box_xyxy: BoxXyxy, scale: float, size: tuple[int, int]) -> Rect
     return round(left), round(top), round(right), round(bottom)
 
 
-def _draw_boxes(picture: Image.Image, entries: Sequence[_Entry], style: _Style) -> None:
+def _draw_boxes(picture: Image.Image, entries: Sequence[_Entry], style: Style) -> None:
     """Boxes, largest first so that small ones stay visible, then their tags."""
     draw = ImageDraw.Draw(picture)
     boxes: dict[str, Rectangle] = {}
@@ -216,12 +220,12 @@ def _draw_boxes(picture: Image.Image, entries: Sequence[_Entry], style: _Style) 
                 break
             box = inset  # two roles in one place: one frame inside the other
         boxes[entry.role] = box
-        _outline(draw, box, entry.colour, style.line)
+        outline(draw, box, entry.colour, style.line)
     for entry, text, spot in _place_tags(grounded, boxes, picture.size, style):
-        _draw_tag(draw, text, spot, boxes[entry.role], entry.colour, style)
+        draw_tag(draw, text, spot, boxes[entry.role], entry.colour, style)
 
 
-def _outline(draw: ImageDraw.ImageDraw, box: Rectangle, colour: Colour, line: int) -> None:
+def outline(draw: ImageDraw.ImageDraw, box: Rectangle, colour: Colour, line: int) -> None:
     """A coloured frame between two thin dark ones, so that it shows on any background."""
     left, top, right, bottom = box
     rim = max(1, line // 3)
@@ -232,32 +236,32 @@ def _outline(draw: ImageDraw.ImageDraw, box: Rectangle, colour: Colour, line: in
 
 
 def _place_tags(
-    entries: Sequence[_Entry], boxes: Mapping[str, Rectangle], size: tuple[int, int], style: _Style
+    entries: Sequence[_Entry], boxes: Mapping[str, Rectangle], size: tuple[int, int], style: Style
 ) -> list[tuple[_Entry, str, Rectangle]]:
     """Each entry's tag as text and rectangle, in the entries' order, as far as there is room."""
     placed: list[tuple[_Entry, str, Rectangle]] = []
     for entry in entries:
-        text = _fitted(entry.tag, style.text, max(size[0] - style.text - 2, 1))
+        text = fitted(entry.tag, style.text, max(size[0] - style.text - 2, 1))
         taken = [spot for _, _, spot in placed]
-        spot = _tag_spot(text, boxes[entry.role], list(boxes.values()), taken, size, style)
+        spot = tag_spot(text, boxes[entry.role], list(boxes.values()), taken, size, style)
         if spot is not None:
             placed.append((entry, text, spot))
     return placed
 
 
-def _tag_spot(
+def tag_spot(
     text: str,
     box: Rectangle,
     boxes: Sequence[Rectangle],
     taken: Sequence[Rectangle],
     size: tuple[int, int],
-    style: _Style,
+    style: Style,
 ) -> Rectangle | None:
     """Where a tag covers no other tag, stays in the picture and hides as little of the boxes as can be.
 
     None where the picture has no room for it; the strip under the picture still lists the role.
     """
-    width, height = _text_width(text, style.text) + style.text, round(style.text * 1.5)
+    width, height = text_width(text, style.text) + style.text, round(style.text * 1.5)
     left, top, right, bottom = box
     beside = [(x, y) for y in (top - height, bottom, top, bottom - height) for x in (left, right - width)]
     grid = [(x, y) for y in range(0, size[1], max(height // 2, 4)) for x in range(0, size[0], max(width // 3, 4))]
@@ -277,29 +281,30 @@ def _tag_spot(
     return best[1] if best else None
 
 
-def _draw_tag(
-    draw: ImageDraw.ImageDraw, text: str, spot: Rectangle, box: Rectangle, colour: Colour, style: _Style
+def draw_tag(
+    draw: ImageDraw.ImageDraw, text: str, spot: Rectangle, box: Rectangle, colour: Colour, style: Style
 ) -> None:
-    if not _touches(spot, box):  # a leader from a tag that had to go elsewhere
+    """A tag at ``spot``, with a leader to its box where it had to go elsewhere."""
+    if not _touches(spot, box):
         start = ((spot[0] + spot[2]) // 2, (spot[1] + spot[3]) // 2)
         end = (min(max(start[0], box[0]), box[2] - 1), min(max(start[1], box[1]), box[3] - 1))
         draw.line((start, end), fill=INK, width=style.line + 2)
         draw.line((start, end), fill=colour, width=style.line)
     draw.rectangle((spot[0], spot[1], spot[2] - 1, spot[3] - 1), fill=colour, outline=INK)
     middle = (spot[0] + style.text // 2, (spot[1] + spot[3]) // 2)
-    draw.text(middle, text, font=_font(style.text), fill=_ink_on(colour), anchor="lm")
+    draw.text(middle, text, font=font_of(style.text), fill=_ink_on(colour), anchor="lm")
 
 
 def _strip(
-    situation: Situation, entries: Sequence[_Entry], sentence: str, notice: str | None, width: int, style: _Style
+    situation: Situation, entries: Sequence[_Entry], sentence: str, notice: str | None, width: int, style: Style
 ) -> Image.Image:
     """What stands under the picture: sentence, verb and score, every role, small print."""
     inner = width - 2 * style.pad
-    sentence_lines = _wrapped(f"{sentence[:1].upper()}{sentence[1:]}.", style.title, inner) if sentence else []
+    sentence_lines = wrapped(f"{sentence[:1].upper()}{sentence[1:]}.", style.title, inner) if sentence else []
     small_print = [drawable(notice)] if notice else []
     if situation.frame_borrowed_from:
         small_print.insert(0, drawable(f"The roles are borrowed from the verb {situation.frame_borrowed_from}."))
-    notes = [line for text in small_print for line in _wrapped(text, style.small, inner)]
+    notes = [line for text in small_print for line in wrapped(text, style.small, inner)]
     columns = 2 if inner >= 34 * style.text and len(entries) > 2 else 1
     rows = -(-len(entries) // columns)
     title_step, row_step, note_step = round(style.title * 1.35), round(style.text * 1.6), round(style.small * 1.4)
@@ -309,13 +314,13 @@ def _strip(
     draw = ImageDraw.Draw(strip)
     y = style.pad
     for line in sentence_lines:
-        draw.text((style.pad, y + title_step // 2), line, font=_font(style.title), fill=INK, anchor="lm")
+        draw.text((style.pad, y + title_step // 2), line, font=font_of(style.title), fill=INK, anchor="lm")
         y += title_step
     score = "" if situation.score is None else f"   {situation.score:.2f}"
-    verb = _fitted(drawable(f"{situation.verb}{score}"), style.text, inner - _text_width("verb  ", style.text))
-    draw.text((style.pad, y + row_step // 2), "verb", font=_font(style.text), fill=FAINT_INK, anchor="lm")
-    beside = style.pad + _text_width("verb  ", style.text)
-    draw.text((beside, y + row_step // 2), verb, font=_font(style.text), fill=INK, anchor="lm")
+    verb = fitted(drawable(f"{situation.verb}{score}"), style.text, inner - text_width("verb  ", style.text))
+    draw.text((style.pad, y + row_step // 2), "verb", font=font_of(style.text), fill=FAINT_INK, anchor="lm")
+    beside = style.pad + text_width("verb  ", style.text)
+    draw.text((beside, y + row_step // 2), verb, font=font_of(style.text), fill=INK, anchor="lm")
     y += row_step
     draw.line((style.pad, y + style.pad // 4, width - style.pad, y + style.pad // 4), fill=(216, 222, 228))
     y += style.pad // 2
@@ -326,12 +331,12 @@ def _strip(
         )
     y += row_step * rows + style.pad // 2 * bool(notes)
     for note in notes:
-        draw.text((style.pad, y + note_step // 2), note, font=_font(style.small), fill=FAINT_INK, anchor="lm")
+        draw.text((style.pad, y + note_step // 2), note, font=font_of(style.small), fill=FAINT_INK, anchor="lm")
         y += note_step
     return strip
 
 
-def _draw_legend_row(draw: ImageDraw.ImageDraw, entry: _Entry, x: int, y: int, width: int, style: _Style) -> None:
+def _draw_legend_row(draw: ImageDraw.ImageDraw, entry: _Entry, x: int, y: int, width: int, style: Style) -> None:
     """Swatch, role, noun, score; a hollow swatch and a word for a role without a box."""
     side, middle = style.text, y + round(style.text * 0.8)
     swatch = (x, middle - side // 2, x + side, middle + side // 2)
@@ -343,17 +348,17 @@ def _draw_legend_row(draw: ImageDraw.ImageDraw, entry: _Entry, x: int, y: int, w
     )
     x += round(side * 1.6)
     role = f"{drawable(entry.role)}  "
-    draw.text((x, middle), role, font=_font(style.text), fill=FAINT_INK, anchor="lm")
-    used = round(side * 1.6) + _text_width(role, style.text)
-    x += _text_width(role, style.text)
+    draw.text((x, middle), role, font=font_of(style.text), fill=FAINT_INK, anchor="lm")
+    used = round(side * 1.6) + text_width(role, style.text)
+    x += text_width(role, style.text)
     remark = "" if entry.box or not entry.noun.noun else "  (no box)"
     if entry.noun.box_xyxy is not None and entry.box is None:
         remark = "  (box outside)"
     tail = f"  {entry.score}" * bool(entry.score) + remark
-    room = width - used - _text_width(tail, style.text) - style.pad
-    word = _fitted(entry.word, style.text, max(room, style.text))
-    draw.text((x, middle), word, font=_font(style.text), fill=INK, anchor="lm")
-    draw.text((x + _text_width(word, style.text), middle), tail, font=_font(style.text), fill=FAINT_INK, anchor="lm")
+    room = width - used - text_width(tail, style.text) - style.pad
+    word = fitted(entry.word, style.text, max(room, style.text))
+    draw.text((x, middle), word, font=font_of(style.text), fill=INK, anchor="lm")
+    draw.text((x + text_width(word, style.text), middle), tail, font=font_of(style.text), fill=FAINT_INK, anchor="lm")
 
 
 def _ink_on(colour: Colour) -> Colour:

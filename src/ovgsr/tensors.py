@@ -1,7 +1,7 @@
 """Every tensor that crosses from one room to another, as frozen dataclasses with a shape beside each field.
 
 Letters: B pictures, V verbs, R roles of the longest frame, N answers (the empty answer first, then nouns), A
-annotators, T image tokens, D text width, C model width, M teacher's tokens.
+annotators, P annotated pairs, Q pair queries, T image tokens, D text width, C model width, M teacher's tokens.
 """
 
 from __future__ import annotations
@@ -47,6 +47,16 @@ class Targets(Movable):
 
 
 @dataclass(frozen=True)
+class PairTargets(Movable):
+    """The pairs that annotators found, for training. Padding has ``mask`` False."""
+
+    mask: Tensor  # (B, P) bool
+    boxes_cxcywh: Tensor  # (B, P, 2, 4) float, the human's and the object's, 0..1 of the picture
+    object_index: Tensor  # (B, P) long, into the vocabulary's answers; never 0, which stands for no object
+    verbs: Tensor  # (B, P, V) bool, what the human does to the object
+
+
+@dataclass(frozen=True)
 class TeacherSignals(Movable):
     """What a frozen teacher left on disk for a batch; every field may be absent.
 
@@ -75,6 +85,7 @@ class Batch(Movable):
     sizes_wh: Tensor  # (B, 2) float, pixels of the annotated pictures
     indices: Tensor  # (B,) long, positions in the data set
     targets: Targets | None = None
+    pairs: PairTargets | None = None
     teacher: TeacherSignals | None = None
     views: Views | None = None
 
@@ -136,3 +147,23 @@ class RoleOutputs(Movable):
     grounded_logits: Tensor  # (B, R)
     features: Tensor  # (B, R, C), h_r of the role decoder
     attention: Tensor | None = None  # (B, R, T), where each role looks
+
+
+@dataclass(frozen=True)
+class PairOutputs(Movable):
+    """What a layer of the pair decoder says of every query."""
+
+    boxes_cxcywh: Tensor  # (B, Q, 2, 4), the human's and the object's, 0..1
+    object_logits: Tensor  # (B, Q, N), no object first
+    verb_logits: Tensor  # (B, Q, V), each verb by itself
+    features: Tensor  # (B, Q, C), what objects and verbs are read from
+
+
+@dataclass(frozen=True)
+class DetectedBoxes(Movable):
+    """D boxes that a detector found in one picture."""
+
+    boxes_xyxy: Tensor  # (D, 4), pixels of the picture
+    human: Tensor  # (D,) bool
+    object_index: Tensor  # (D,) long, into the vocabulary's answers; 0 = a label that is not offered
+    scores: Tensor  # (D,), 0..1

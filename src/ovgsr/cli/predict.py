@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import typer
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ovgsr.situation import ImagePrediction
     from ovgsr.vocabulary import Vocabulary
 
+Task = Literal["situations", "hoi"]
 PICTURE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 _BATCH = 16
 _BATCH_PIXELS = 40_000_000
@@ -41,6 +43,15 @@ def predict(
         bool, typer.Option("--skip-done", help="Leave out pictures whose JSON is there already.")
     ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
+    task: Annotated[
+        Task | None, typer.Option(help="situations or hoi; the model knows its own, so this only checks it.")
+    ] = None,
+    all_combinations: Annotated[
+        bool, typer.Option("--all-combinations", help="hoi: every verb with every object, not those of training only.")
+    ] = False,
+    boxes: Annotated[
+        Path | None, typer.Option(help="hoi: a detector's boxes (JSON Lines) in place of the student's own.")
+    ] = None,
     teacher: options.Teacher = None,
     teacher_precision: options.Precision = "auto",
     teacher_verbs: options.Verbs = "likelihood",
@@ -49,6 +60,7 @@ def predict(
 ) -> None:
     """Say what is going on in pictures: the verb, who and what takes part, and where.
 
+    A student for human-object interactions says who does what to which object instead, for any --verbs and --nouns.
     A picture that cannot be read is named and left out; the others are done, and the exit code is 1.
     """
     from ovgsr.cli.progress import console, messages, progress_bar
@@ -61,26 +73,32 @@ def predict(
     work = [pair for pair in work if not (skip_done and _is_done(*pair))]
     if draw:
         _require_other_files(found, work)
-    from ovgsr.recognizers.vocabulary_words import user_vocabulary  # seconds to import: an empty folder is told before
+    predictor: Predictor
+    if teacher is None and model_task(model, task) == "hoi":
+        from ovgsr.cli.predict_pairs import PairPredictor
 
-    asked = (teacher_precision, teacher_verbs, teacher_roles, teacher_calibration)
-    recognizer = _student(model, device) if teacher is None else options.prompted_recognizer(teacher, *asked, device)
-    vocabulary = user_vocabulary(
-        recognizer.vocabulary, verbs, nouns, lambda texts: recognizer.text_encoder.encode(texts)
-    )
-    known = recognizer.notices
+        predictor = PairPredictor.of(
+            str(model), verbs, nouns, device, boxes, all_combinations=all_combinations, draw=draw
+        )
+    else:
+        asked = (teacher_precision, teacher_verbs, teacher_roles, teacher_calibration)
+        recognizer = (
+            _student(model, device) if teacher is None else options.prompted_recognizer(teacher, *asked, device)
+        )
+        predictor = _SituationPredictor.of(recognizer, verbs, nouns, top_k, draw)
+    known = predictor.notices
     for notice in known:
         messages.print(f"note: {notice}", highlight=False, markup=False)
     failed = 0
     with progress_bar("predicting") as progress:
-        for done, (target, result) in enumerate(_run(recognizer, vocabulary, work, top_k, draw), start=1):
+        for done, (target, result) in enumerate(_run(predictor, work), start=1):
             progress(done, len(work))
             if isinstance(result, _Failure):
                 failed += 1
                 messages.print(f"error: {result}", highlight=False, markup=False)
             else:
                 console.print(f"{target.name}: {result}", highlight=False, markup=False)
-    for notice in (notice for notice in recognizer.notices if notice not in known):  # what only the run could show
+    for notice in (notice for notice in predictor.notices if notice not in known):  # what only the run could show
         messages.print(f"note: {notice}", highlight=False, markup=False)
     console.print(f"{len(work) - failed} of {len(work)} pictures; JSON{' and PNG' if draw else ''} in {out}")
     if failed:
@@ -161,21 +179,74 @@ def with_ending(target: Path, ending: str) -> Path:
     return target.with_name(target.name + ending)
 
 
-def _run(
-    recognizer: SituationRecognizer | PromptedRecognizer,
-    vocabulary: Vocabulary,
-    work: list[tuple[Path, Path]],
-    top_k: int,
-    draw: bool,
-) -> Iterator[tuple[Path, str]]:
+class Predictor(Protocol):
+    """What a task does with pictures."""
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Sentences that belong to every result."""
+
+    def finish(self, images: list[Image], names: list[str], targets: list[Path]) -> Iterator[str]:
+        """Predicts and writes what was found; gives the sentence that tells it, picture by picture."""
+
+
+@dataclass(frozen=True)
+class _SituationPredictor:
+    recognizer: SituationRecognizer | PromptedRecognizer
+    vocabulary: Vocabulary
+    top_k: int
+    draw: bool
+
+    @classmethod
+    def of(
+        cls,
+        recognizer: SituationRecognizer | PromptedRecognizer,
+        verbs: str | None,
+        nouns: str | None,
+        top_k: int,
+        draw: bool,
+    ) -> _SituationPredictor:
+        from ovgsr.recognizers.vocabulary_words import user_vocabulary
+
+        vocabulary = user_vocabulary(
+            recognizer.vocabulary, verbs, nouns, lambda texts: recognizer.text_encoder.encode(texts)
+        )
+        return cls(recognizer, vocabulary, top_k, draw)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        return self.recognizer.notices
+
+    def finish(self, images: list[Image], names: list[str], targets: list[Path]) -> Iterator[str]:
+        predictions = self.recognizer.predict(images, self.vocabulary, file_names=names, top_k=self.top_k)
+        for target, image, prediction in zip(targets, images, predictions, strict=True):
+            yield write_result(self.recognizer, self.vocabulary, prediction, image, target, self.draw)
+
+
+def model_task(model: str | None, asked: Task | None = None) -> Task:
+    """What a student is for, as its checkpoint says. Raises OvgsrError where it is not for what is ``asked``."""
+    from ovgsr.errors import OvgsrError
+    from ovgsr.models.checkpoint import checkpoint_format
+    from ovgsr.models.pair_checkpoint import PAIR_FORMAT
+    from ovgsr.recognizers.student import SHIPPED_STUDENT
+
+    shipped = model is None or (model == SHIPPED_STUDENT and not Path(model).is_dir())
+    found: Task = "hoi" if not shipped and checkpoint_format(str(model)) == PAIR_FORMAT else "situations"
+    if asked not in (None, found):
+        raise OvgsrError(
+            f"{model or SHIPPED_STUDENT}: a student for {found}, not for {asked}; name another with --model"
+        )
+    return found
+
+
+def _run(predictor: Predictor, work: list[tuple[Path, Path]]) -> Iterator[tuple[Path, str]]:
     """Per picture its output path and either the sentence that was found, or the error as ``_Failure``."""
     from ovgsr.models.preprocess import ImageError, load_image
 
     def finish(batch: list[tuple[Path, Path, Image]]) -> Iterator[tuple[Path, str]]:
         images, names = [image for _, _, image in batch], [str(picture) for picture, _, _ in batch]
-        predictions = recognizer.predict(images, vocabulary, file_names=names, top_k=top_k)
-        for (_, target, image), prediction in zip(batch, predictions, strict=True):
-            yield target, write_result(recognizer, vocabulary, prediction, image, target, draw)
+        targets = [target for _, target, _ in batch]
+        yield from zip(targets, predictor.finish(images, names, targets), strict=True)
 
     batch: list[tuple[Path, Path, Image]] = []
     for picture, target in work:

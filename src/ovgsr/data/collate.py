@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ovgsr.data.dataset import Example
-from ovgsr.tensors import IGNORE, Batch, Targets, TeacherSignals, Views
+from ovgsr.tensors import IGNORE, Batch, PairTargets, Targets, TeacherSignals, Views
 
 
 def collate(examples: Sequence[Example]) -> Batch:
@@ -22,7 +22,8 @@ def collate(examples: Sequence[Example]) -> Batch:
         pixels=torch.stack([example.pixels for example in examples]),
         sizes_wh=torch.tensor([example.size_wh for example in examples], dtype=torch.float32),
         indices=torch.tensor([example.index for example in examples], dtype=torch.long),
-        targets=_join(targets) if targets else None,
+        targets=_join([item for item in targets if isinstance(item, Targets)]),
+        pairs=_join_pairs([item for item in targets if isinstance(item, PairTargets)]),
         teacher=_join_signals([example.teacher for example in examples if example.teacher is not None]),
         views=_join_views([example.views for example in examples if example.views is not None]),
     )
@@ -49,7 +50,22 @@ def _join_views(views: Sequence[Views]) -> Views | None:
     return Views(torch.cat([item.pixels for item in views]), torch.cat([item.scene for item in views]))
 
 
-def _join(targets: Sequence[Targets]) -> Targets:
+def _join_pairs(pairs: Sequence[PairTargets]) -> PairTargets | None:
+    if not pairs:
+        return None
+    most = max(item.mask.shape[1] for item in pairs)
+
+    def joined(name: str) -> Tensor:
+        """The field of all pictures, padded with zeros along the pairs."""
+        values = [getattr(item, name) for item in pairs]
+        return torch.cat([pad(v, (0, 0) * (v.ndim - 2) + (0, most - v.shape[1])) for v in values])
+
+    return PairTargets(**{field.name: joined(field.name) for field in fields(PairTargets)})
+
+
+def _join(targets: Sequence[Targets]) -> Targets | None:
+    if not targets:
+        return None
     roles = max(item.role_mask.shape[1] for item in targets)
     annotators = max(item.noun_index.shape[2] for item in targets)
     padded = [_pad(item, roles, annotators) for item in targets]

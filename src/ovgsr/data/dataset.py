@@ -16,11 +16,12 @@ from torch.utils.data import Dataset
 from ovgsr.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from ovgsr.data.augment import Augmentation, Shown, augment, augment_shown, generator_for, token_map_shown
 from ovgsr.data.errors import DataError
+from ovgsr.data.pair_targets import AllPairs
 from ovgsr.data.skipped import Skipped
 from ovgsr.data.targets import encode_all_targets
 from ovgsr.data.teaching import RecordedTeacher
 from ovgsr.situation import AnnotatedImage
-from ovgsr.tensors import Targets, TeacherSignals, Views
+from ovgsr.tensors import PairTargets, Targets, TeacherSignals, Views
 from ovgsr.vocabulary import Vocabulary
 
 _MOST_IN_A_ROW = 100
@@ -35,7 +36,7 @@ class Example:
     pixels: Tensor  # (3, H, W) float, normalised
     size_wh: tuple[int, int]  # pixels of the annotated picture
     index: int  # position in the data set
-    targets: Targets | None  # with B = 1
+    targets: Targets | PairTargets | None  # with B = 1
     teacher: TeacherSignals | None = None  # with B = 1
     views: Views | None = None
 
@@ -46,6 +47,7 @@ class SituationDataset(Dataset[Example]):
     ``open_image`` reads a file (``models.preprocess.load_image``), ``preprocess`` makes it the student's input; both
     must be picklable where worker processes are spawned. ``cache_images`` is a budget in bytes for decoded pictures,
     in each process: the first ones that fit stay in memory. A ``teacher`` adds its readings of each picture, and views.
+    Without ``vocabulary``, ``pairs`` may be the targets: human-object interactions.
 
     Without ``skipped`` a picture that cannot be read is an error. With it the picture is noted there, and the next one
     of the data set that can be read is shown in its place, annotations and all: what a position shows depends on the
@@ -69,6 +71,7 @@ class SituationDataset(Dataset[Example]):
         max_roles: int | None = None,
         teacher: RecordedTeacher | None = None,
         skipped: Skipped | None = None,
+        pairs: AllPairs | None = None,
     ) -> None:
         self.images = images
         self.image_folder = Path(image_folder)
@@ -78,7 +81,7 @@ class SituationDataset(Dataset[Example]):
         self._skipped = skipped
         self._open_image = open_image
         self._preprocess = preprocess
-        self._targets: Targets | None = None
+        self._targets: Targets | AllPairs | None = pairs
         if vocabulary is not None:
             # Encoded once, as a few large tensors: forked workers share them, and a fault shows before training.
             self._targets = encode_all_targets(self.images, vocabulary, max_roles or vocabulary.max_roles)
@@ -109,11 +112,14 @@ class SituationDataset(Dataset[Example]):
         targets = self._target_row(index)
         shown = Shown()
         if self.augmentation is not None:
-            boxes_xyxy = torch.zeros(0, 4) if targets is None else cxcywh_to_xyxy(targets.boxes_cxcywh[0])
+            boxes_xyxy = torch.zeros(0, 4)
+            if targets is not None:
+                boxes_xyxy = cxcywh_to_xyxy(targets.boxes_cxcywh).reshape(-1, 4)
             generator = generator_for(self.seed, self.epoch, index)
             image, boxes_xyxy, shown = augment_shown(image, boxes_xyxy, self.augmentation, generator)
             if targets is not None:
-                targets = replace(targets, boxes_cxcywh=xyxy_to_cxcywh(boxes_xyxy).unsqueeze(0))
+                boxes_cxcywh = xyxy_to_cxcywh(boxes_xyxy).reshape(targets.boxes_cxcywh.shape)
+                targets = replace(targets, boxes_cxcywh=boxes_cxcywh)
         size = (annotated.width, annotated.height)
         return Example(self._preprocess(image), size, index, targets, self._signals(index, shown), self._views(index))
 
@@ -156,9 +162,11 @@ class SituationDataset(Dataset[Example]):
             scenes.append(scene)
         return Views(torch.stack(pixels), torch.stack(scenes)) if pixels else None
 
-    def _target_row(self, index: int) -> Targets | None:
+    def _target_row(self, index: int) -> Targets | PairTargets | None:
         if self._targets is None:
             return None
+        if isinstance(self._targets, AllPairs):
+            return self._targets[index]
         row = slice(index, index + 1)
         return Targets(
             verb_index=self._targets.verb_index[row],

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ovgsr.config import ModelSettings
+from ovgsr.config import ModelSettings, PairSettings
 from ovgsr.models.heads import ClassSimilarity, Readout, TextSimilarity
 from ovgsr.models.image_encoder import build_tower
+from ovgsr.models.pair_transformer import PairTransformer
 from ovgsr.models.situation_transformer import RoleDecoder, SceneEncoder, SituationTransformer
 
 
@@ -43,4 +44,22 @@ def build_student(
         noun_scores=noun_scores,
         distilled=Readout(width, heads, layers, dropout=dropout) if settings.distilled_readout else None,
         distilled_scores=TextSimilarity(width, text_width) if settings.distilled_readout else None,
+    )
+
+
+def build_pair_student(
+    settings: ModelSettings, pairs: PairSettings, *, text_width: int, tower: Mapping[str, Any] | None = None
+) -> PairTransformer:
+    """A student for human-object interactions with fresh weights; arguments as of :func:`build_student`."""
+    image_tower = build_tower(settings, tower)
+    return PairTransformer(
+        tower=image_tower,
+        encoder=SceneEncoder(
+            image_tower.channels, settings.width, settings.heads, settings.encoder_layers, settings.dropout
+        ),
+        text_width=text_width,
+        queries=pairs.queries,
+        heads=settings.heads,
+        layers=settings.decoder_layers,
+        dropout=settings.dropout,
     )

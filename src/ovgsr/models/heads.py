@@ -119,13 +119,21 @@ class BoxHead(nn.Module):
         self.refine = FeedForward(2 * width + 4, width, 4)
 
     def forward(
-        self, queries: Tensor, tokens: Tensor, positions: Tensor, mask: Tensor | None = None
+        self,
+        queries: Tensor,
+        tokens: Tensor,
+        positions: Tensor,
+        mask: Tensor | None = None,
+        near: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes (B, R, 4) as cxcywh in 0..1, what was looked at (B, R, C), and the attention (B, R, T).
 
-        ``positions`` (T, 2) or (B, T, 2) are the tokens' centres in 0..1.
+        ``positions`` (T, 2) or (B, T, 2) are the tokens' centres in 0..1. ``near`` (R, T) or (B, R, T) is added to the
+        attention's logits.
         """
         logits = self.query(queries) @ self.key(tokens).transpose(1, 2) / math.sqrt(queries.shape[-1])
+        if near is not None:
+            logits = logits + near
         if mask is not None:
             logits = logits.masked_fill(~mask[:, None], torch.finfo(logits.dtype).min)
         with full_precision(tokens):

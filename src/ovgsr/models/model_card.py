@@ -43,6 +43,19 @@ recognizer = SituationRecognizer.from_pretrained("path/to/this/folder")
 print(recognizer("picture.jpg").best)""",
 )
 
+INTERACTIONS = CardText(
+    title="Human-object interactions",
+    tags=("human-object-interaction",),
+    what="""\
+Finds people and the objects that they do something with: where both are (boxes), what the object is and what the person
+does. Verbs and objects are an argument of the call: words outside the training vocabulary can be offered too.\
+""",
+    use="""from ovgsr.recognizers.pairs import PairRecognizer
+
+recognizer = PairRecognizer.from_pretrained("path/to/this/folder")
+print(recognizer("picture.jpg").pairs[:3])""",
+)
+
 
 def model_card(text: CardText, settings: ModelSettings, vocabulary: Vocabulary, provenance: Provenance) -> str:
     """The card of a checkpoint with these settings, trained on these words."""

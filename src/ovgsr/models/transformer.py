@@ -130,7 +130,7 @@ class DecoderLayer(nn.Module):
         self.among_queries = SelfAttentionLayer(width, heads, dropout)
         self.to_tokens = CrossAttentionLayer(width, heads, dropout)
 
-    def forward(self, queries: Tensor, tokens: Tensor, query_mask: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, queries: Tensor, tokens: Tensor, query_mask: Tensor | None, mask: Tensor | None = None) -> Tensor:
         """Queries (B, Q, C); ``query_mask`` (B, Q) and the tokens' ``mask`` (B, T) are False at padding."""
         return self.to_tokens(self.among_queries(queries, query_mask), tokens, mask)  # type: ignore[no-any-return]
 

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from ovgsr.data.collate import collate
 from ovgsr.data.dataset import SituationDataset
 from ovgsr.data.skipped import Skipped
+from ovgsr.models.preprocess import Preprocess
 from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.situation import AnnotatedImage, ImagePrediction
 from ovgsr.tensors import Batch, VerbScores
@@ -37,7 +38,7 @@ def predict_annotated(
     hears how many pictures are done.
     """
     done = 0
-    for batch in _batches(recognizer, images, image_folder, batch_size, workers, skipped):
+    for batch in picture_batches(recognizer.checkpoint.preprocess, images, image_folder, batch_size, workers, skipped):
         chosen = [images[index] for index in batch.indices.tolist()]
         yield from recognizer.predict_pixels(
             batch.pixels,
@@ -68,7 +69,7 @@ def score_annotated(
     No frame is filled.
     """
     _, text = recognizer.offer(vocabulary)
-    for batch in _batches(recognizer, images, image_folder, batch_size, workers, skipped):
+    for batch in picture_batches(recognizer.checkpoint.preprocess, images, image_folder, batch_size, workers, skipped):
         with torch.inference_mode():
             encoded = recognizer.model.encode(batch.pixels.to(recognizer.device))
             scores = recognizer.model.predict_verb(encoded, text).to("cpu")
@@ -86,15 +87,15 @@ def joined_scores(found: Sequence[VerbScores]) -> VerbScores:
     )
 
 
-def _batches(
-    recognizer: SituationRecognizer,
+def picture_batches(
+    preprocess: Preprocess,
     images: Sequence[AnnotatedImage],
     image_folder: Path,
     batch_size: int,
     workers: int,
-    skipped: Skipped | None,
+    skipped: Skipped | None = None,
 ) -> DataLoader[Batch]:
-    preprocess = recognizer.checkpoint.preprocess
+    """The pictures in order, without their annotations."""
     dataset = SituationDataset(images, image_folder, open_image=preprocess.open, preprocess=preprocess, skipped=skipped)
     return DataLoader(
         dataset,  # type: ignore[arg-type]

@@ -56,7 +56,7 @@ class SituationRecognizer:
         Raises CheckpointError where the checkpoint is missing or damaged, TextEncoderError where its text encoder is,
         DeviceError where this machine cannot compute on ``device``.
         """
-        chosen = _usable_device(device)
+        chosen = usable_device(device)
         if str(name) == SHIPPED_STUDENT and not (Path(name) / "config.json").is_file():
             name = str(resources.files("ovgsr") / "assets" / "sketch_student")
         checkpoint = StudentCheckpoint.from_pretrained(str(name), **hub)
@@ -172,7 +172,7 @@ class SituationRecognizer:
         return iter(decode_situations(outputs, verbs, scores, repeat_pictures(sizes_wh, count), vocabulary))
 
 
-def _usable_device(name: str | None) -> str:
+def usable_device(name: str | None) -> str:
     """The device of that name, by default a GPU where there is one. Raises DeviceError where it cannot be used."""
     if name is None:
         return str(torch.accelerator.current_accelerator(check_available=True) or "cpu")

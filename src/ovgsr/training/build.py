@@ -95,16 +95,23 @@ def build_parts(config: Config, skipped: Skipped | None = None, *, stand_ins: St
         open_image=given.open_image or partial(checkpoint.preprocess.open, zoom=1 - config.data.crop),
         preprocess=checkpoint.preprocess,
         vocabulary=data.vocabulary,
-        augmentation=_augmentation(config.data),
+        augmentation=augmentation(config.data),
         seed=config.train.seed,
-        cache_images=_CACHE_BYTES // max(1, config.data.workers) if config.data.cache_images else 0,
+        cache_images=cache_budget(config.data),
         teacher=readings,
         skipped=skipped,
     )
     verb_of_picture = [data.vocabulary.verb_index(verb) for verb in data.train.verbs]
     factors = repeat_factors(verb_of_picture, len(data.vocabulary.verbs), config.data.rare_repeat)
     sampler = EpochSampler(factors, config.train.seed)
-    loader: DataLoader[Batch] = DataLoader(
+    loader = batches_of(dataset, sampler, config)
+    counts = sampled_verb_counts(verb_of_picture, len(data.vocabulary.verbs), factors)
+    return Parts(data, encoder, text, checkpoint, dataset, sampler, loader, counts, readings)
+
+
+def batches_of(dataset: SituationDataset, sampler: EpochSampler, config: Config) -> DataLoader[Batch]:
+    """The training batches of the epoch that ``sampler`` has begun."""
+    return DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_size=config.train.batch_size,
         sampler=sampler,
@@ -115,8 +122,6 @@ def build_parts(config: Config, skipped: Skipped | None = None, *, stand_ins: St
         pin_memory=torch.accelerator.is_available(),
         generator=torch.Generator(),  # starting an epoch must not draw from the numbers that dropout uses: see resuming
     )
-    counts = sampled_verb_counts(verb_of_picture, len(data.vocabulary.verbs), factors)
-    return Parts(data, encoder, text, checkpoint, dataset, sampler, loader, counts, readings)
 
 
 def require_readout(config: Config) -> None:
@@ -175,7 +180,8 @@ def build_task(config: Config, parts: Parts) -> SituationTask:
     return SituationTask(parts.checkpoint.model, config.loss, config.distill, **widths)
 
 
-def _augmentation(settings: DataSettings) -> Augmentation:
+def augmentation(settings: DataSettings) -> Augmentation:
+    """How training pictures are varied."""
     return Augmentation(
         flip=settings.flip,
         scale=(1 - settings.crop, 1 + settings.crop),
@@ -184,3 +190,8 @@ def _augmentation(settings: DataSettings) -> Augmentation:
         contrast=settings.colour,
         saturation=settings.colour,
     )
+
+
+def cache_budget(settings: DataSettings) -> int:
+    """Bytes of decoded pictures that each process may keep."""
+    return _CACHE_BYTES // max(1, settings.workers) if settings.cache_images else 0

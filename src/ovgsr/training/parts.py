@@ -14,6 +14,7 @@ from ovgsr.data.skipped import Skipped
 from ovgsr.models.checkpoint import Checkpoint
 from ovgsr.tensors import Batch
 from ovgsr.training.build import build_parts, build_task
+from ovgsr.training.pair_parts import build_pair_parts, build_pair_task
 from ovgsr.training.sampling import EpochSampler
 from ovgsr.training.validate import Processes
 
@@ -52,5 +53,8 @@ def build_run(config: Config, skipped: Skipped | None = None) -> tuple[RunParts,
 
     ``skipped``: where what cannot be read is noted; without it that is an error.
     """
+    if config.task == "interactions":
+        pairs = build_pair_parts(config, skipped)
+        return pairs, build_pair_task(config, pairs)
     parts = build_parts(config, skipped)
     return parts, build_task(config, parts)

@@ -1,0 +1,135 @@
+"""Human-object interactions: which query answers for which annotated pair, and what it costs.
+
+Queries and annotated pairs are matched one to one at the least total cost (Carion et al. 2020), for every decoder layer
+by itself. The terms are QPIC's (Tamura et al. 2021): L1 and 1 - GIoU of both boxes, cross-entropy of the object with
+"no object" for the queries left over, and the focal loss of every verb.
+
+Letters: B pictures, P annotated pairs, Q queries, V verbs, N answers (no object first).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from ovgsr.boxes import cxcywh_to_xyxy, paired_giou
+from ovgsr.config import LossSettings, PairSettings
+from ovgsr.losses.grounding import box_losses
+from ovgsr.tensors import PairOutputs, PairTargets
+
+Losses = tuple[dict[str, Tensor], dict[str, Tensor]]
+"""Weighted terms to be summed, and the unweighted ones to be looked at."""
+
+Matches = tuple[Tensor, Tensor, Tensor]
+"""Picture, query and annotated pair of each match, (M,) long each."""
+
+
+def pair_losses(
+    layers: Sequence[PairOutputs],
+    targets: PairTargets,
+    trained: Tensor,
+    settings: LossSettings,
+    pairs: PairSettings,
+) -> Losses:
+    """The terms of the last decoder layer, and as ``auxiliary`` the sum of all terms of the earlier ones.
+
+    ``trained`` (V, N) is True where a verb and an object were offered to training together. A combination that was not
+    is nobody's negative: what an annotator would say of it is not for training to know.
+    """
+    every = [_terms(outputs, targets, trained, settings, pairs) for outputs in layers]
+    weights = {"verb": settings.verb, "object": settings.noun, "box_l1": settings.box_l1, "box_giou": settings.box_giou}
+    weighted = [{name: weights[name] * term for name, term in terms.items()} for terms in every]
+    losses, report = weighted[-1], {name: term.detach() for name, term in every[-1].items()}
+    if len(layers) > 1:
+        losses["auxiliary"] = torch.stack([term for terms in weighted[:-1] for term in terms.values()]).sum()
+        report["auxiliary"] = losses["auxiliary"].detach()
+    return losses, report
+
+
+def _terms(
+    outputs: PairOutputs, targets: PairTargets, trained: Tensor, settings: LossSettings, pairs: PairSettings
+) -> dict[str, Tensor]:
+    picture, query, pair = match_pairs(matching_cost(outputs, targets, settings, pairs), targets.mask)
+    boxes, wanted = outputs.boxes_cxcywh[picture, query], targets.boxes_cxcywh[picture, pair]
+    everything = torch.ones(boxes.shape[:2], dtype=torch.bool, device=boxes.device)
+    l1, giou = box_losses(boxes, wanted, everything)
+    things = targets.object_index[picture, pair]
+    return {
+        "verb": verb_focal_loss(
+            outputs.verb_logits[picture, query],
+            targets.verbs[picture, pair],
+            trained[:, things].T,
+            alpha=pairs.focal_alpha,
+            gamma=pairs.focal_gamma,
+        ),
+        "object": object_loss(outputs.object_logits, (picture, query, things), pairs.no_object),
+        "box_l1": l1,
+        "box_giou": giou,
+    }
+
+
+@torch.no_grad()
+def matching_cost(outputs: PairOutputs, targets: PairTargets, settings: LossSettings, pairs: PairSettings) -> Tensor:
+    """What it costs (B, Q, P) to let a query answer for an annotated pair, in the losses' weights.
+
+    The object costs 1 - its probability; the verbs as QPIC has it: the mean probability missing of those that are
+    annotated; the boxes what the worse of the two costs.
+    """
+    count = targets.mask.shape[1]
+    things = targets.object_index[:, None].expand(-1, outputs.object_logits.shape[1], -1)
+    thing = 1 - outputs.object_logits.float().softmax(dim=-1).gather(-1, things)
+    wanted = targets.verbs.float()
+    share = wanted / wanted.sum(dim=-1, keepdim=True).clamp(min=1)
+    verb = 1 - outputs.verb_logits.float().sigmoid() @ share.transpose(1, 2)
+    boxes = outputs.boxes_cxcywh.float()[:, :, None].expand(-1, -1, count, -1, -1)
+    gold = targets.boxes_cxcywh[:, None].expand_as(boxes)
+    distance = (boxes - gold).abs().sum(dim=-1).amax(dim=-1)
+    giou = 1 - paired_giou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(gold)).amin(dim=-1)
+    return settings.noun * thing + settings.verb * verb + settings.box_l1 * distance + settings.box_giou * giou
+
+
+@torch.no_grad()
+def match_pairs(cost: Tensor, mask: Tensor) -> Matches:
+    """The matches of least total cost (B, Q, P), picture by picture; ``mask`` (B, P) is False at padding.
+
+    Where a picture has more pairs than queries, the pairs that cost most go without.
+    """
+    costs, real = cost.float().cpu().numpy(), mask.cpu().numpy()
+    found: list[tuple[int, int, int]] = []
+    for number, (table, own) in enumerate(zip(costs, real, strict=True)):
+        places = own.nonzero()[0]
+        rows, columns = linear_sum_assignment(table[:, places])
+        found += [(number, int(row), int(places[column])) for row, column in zip(rows, columns, strict=True)]
+    picture, query, pair = torch.tensor(found, dtype=torch.long, device=cost.device).reshape(-1, 3).unbind(dim=1)
+    return picture, query, pair
+
+
+def verb_focal_loss(logits: Tensor, wanted: Tensor, counted: Tensor, *, alpha: float, gamma: float) -> Tensor:
+    """Focal loss (Lin et al. 2017) of verb logits (M, V) against ``wanted`` (M, V), a scalar.
+
+    Summed over the verbs of a pair that are ``counted`` (M, V), mean over the annotated verbs; 0 with gradient 0 where
+    there are none.
+    """
+    logits = logits.float()
+    right = wanted.to(logits.dtype)
+    entropy = F.binary_cross_entropy_with_logits(logits, right, reduction="none")
+    missing = (logits.sigmoid() - right).abs()
+    share = alpha * right + (1 - alpha) * (1 - right)
+    return (share * missing**gamma * entropy * counted).sum() / right.sum().clamp(min=1)
+
+
+def object_loss(logits: Tensor, matches: Matches, no_object: float) -> Tensor:
+    """Cross-entropy of object logits (B, Q, N); a query without a match should say "no object", with a smaller weight.
+
+    ``matches`` are picture, query and the object's answer index. A weighted mean over the queries, a scalar.
+    """
+    picture, query, things = matches
+    wanted = torch.zeros(logits.shape[:2], dtype=torch.long, device=logits.device)
+    wanted[picture, query] = things
+    weight = torch.ones(logits.shape[-1], device=logits.device)
+    weight[0] = no_object
+    return F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), weight)

@@ -1,0 +1,56 @@
+"""A student for human-object interactions on disk: the files of ``models/checkpoint.py`` and what pairs add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from ovgsr.config import ModelSettings, PairSettings
+from ovgsr.hoi_vocabulary import Interaction
+from ovgsr.models.build import build_pair_student
+from ovgsr.models.checkpoint import Checkpoint, shared_fields
+from ovgsr.models.model_card import INTERACTIONS, Provenance
+from ovgsr.models.pair_transformer import PairTransformer
+from ovgsr.models.preprocess import Preprocess
+from ovgsr.vocabulary import Vocabulary
+
+PAIR_FORMAT = "ovgsr-pairs-1"
+
+
+class PairCheckpoint(Checkpoint[PairTransformer]):
+    """A pair network with all it takes to use it; ``interactions`` are the combinations that training was offered."""
+
+    FORMAT = PAIR_FORMAT
+    CARD_TEXT = INTERACTIONS
+
+    def __init__(
+        self,
+        model: PairTransformer,
+        settings: ModelSettings,
+        pairs: PairSettings,
+        vocabulary: Vocabulary,
+        interactions: Sequence[Interaction],
+        preprocess: Preprocess,
+        text_fingerprint: str,
+        text_width: int,
+        provenance: Provenance | None = None,
+    ) -> None:
+        super().__init__(model, settings, vocabulary, preprocess, text_fingerprint, text_width, provenance)
+        self.pairs = pairs
+        self.interactions = tuple(interactions)
+
+    def more_config(self) -> dict[str, Any]:
+        """The settings of pairs, and the combinations that training was offered."""
+        return {"pairs": self.pairs.model_dump(), "interactions": [list(one) for one in self.interactions]}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], vocabulary: Vocabulary) -> Self:
+        """A pair student with fresh weights, as ``config.json`` describes it."""
+        shared, pairs = shared_fields(config), PairSettings.model_validate(config["pairs"])
+        return cls(
+            model=build_pair_student(shared["settings"], pairs, text_width=shared["text_width"], tower=config["tower"]),
+            pairs=pairs,
+            vocabulary=vocabulary,
+            interactions=[(str(verb), str(thing)) for verb, thing in config["interactions"]],
+            **shared,
+        )

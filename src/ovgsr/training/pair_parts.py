@@ -1,0 +1,180 @@
+"""The wiring diagram of human-object interactions: settings -> data, pair student, task, the look at dev."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ovgsr.config import Config
+from ovgsr.data.dataset import SituationDataset
+from ovgsr.data.errors import DataError
+from ovgsr.data.hico_det import HicoDetFold, image_folder, read_hico_det
+from ovgsr.data.hoi_pairs import object_of
+from ovgsr.data.hoi_splits import read_hoi_split, training_fold
+from ovgsr.data.pair_targets import AllPairs
+from ovgsr.data.skipped import Skipped
+from ovgsr.evaluation.hico_det import evaluate_pairs
+from ovgsr.hoi_vocabulary import HoiSplit, Interaction, words_of
+from ovgsr.models.build import build_pair_student
+from ovgsr.models.image_adapter import tune
+from ovgsr.models.model_card import Provenance
+from ovgsr.models.pair_checkpoint import PairCheckpoint
+from ovgsr.models.pair_decode import Combinations
+from ovgsr.models.preprocess import Preprocess, load_image
+from ovgsr.models.text_encoder import TextEncoder, embed_vocabulary, load_text_encoder
+from ovgsr.recognizers.pairs import PairRecognizer, predict_annotated_pairs
+from ovgsr.sketch.hoi_write import PLAN_FILE
+from ovgsr.tensors import Batch, TextEmbeddings
+from ovgsr.training.build import augmentation, batches_of, cache_budget
+from ovgsr.training.pair_task import PairTask
+from ovgsr.training.sampling import EpochSampler
+
+DRAWN_NOTICE = "This model was trained on SketchHOI alone: it knows drawn pictures only, not photos."
+
+
+@dataclass(frozen=True)
+class PairData:
+    """A data set as training sees it: ``train`` holds neither a picture's row nor a word of anything unseen."""
+
+    root: Path
+    split: HoiSplit | None
+    train: HicoDetFold
+    dev: HicoDetFold | None
+    """With the test's unseen interactions left out; None where the data set has no such fold."""
+
+
+@dataclass(frozen=True)
+class PairParts:
+    """All that the loop needs."""
+
+    data: PairData
+    text_encoder: TextEncoder
+    text: TextEmbeddings
+    checkpoint: PairCheckpoint
+    dataset: SituationDataset
+    sampler: EpochSampler
+    loader: DataLoader[Batch]
+
+    def beside_batch(self, device: torch.device) -> tuple[TextEmbeddings, Tensor]:
+        """The training words' texts, and which combinations of them training was offered."""
+        return self.text.to(device), trained_combinations(self.data.train).to(device)
+
+    def validate(self, device: torch.device, config: Config) -> dict[str, float]:
+        """Mean average precision on dev in percent (official, Default), its own unseen interactions included."""
+        dev, split = self.data.dev, self.data.split
+        if dev is None:
+            return {}
+        recognizer = PairRecognizer(self.checkpoint, self.text_encoder, str(device))
+        offer = recognizer.offer(dev.vocabulary, dev.interactions)
+        folder, size, workers = image_folder(self.data.root, "dev"), config.evaluation.batch_size, config.data.workers
+        found = predict_annotated_pairs(recognizer, dev.images, folder, offer, batch_size=size, workers=workers)
+        unseen = {} if split is None or not split.dev_unseen else {"dev": split.dev_unseen}
+        report = evaluate_pairs(found, dev.images, dev.interactions, dev.rare, unseen, modes=("official",), fold="dev")
+        means = report.modes["official"]["default"]
+        scores = {"map_full": means.map_full, "map_rare": means.map_rare}
+        for part in means.splits.values():
+            scores |= {"map_seen": part.map_seen, "map_unseen": part.map_unseen, "map_harmonic": part.harmonic_mean}
+        return {name: round(value, 3) for name, value in scores.items() if value == value}
+
+    def calibrate(self, device: torch.device, config: Config) -> None:
+        """Nothing is chosen on dev: a constant for unseen interactions would change no class's ranking."""
+
+
+def read_pair_data(config: Config) -> PairData:
+    """The folds, with everything unseen kept away from training.
+
+    Raises DataError where the folder is no such data set, the split is another's, or no training picture is left.
+    """
+    root = Path(config.data.root)
+    split = read_hoi_split(root, config.data.split)
+    train = training_fold(read_hico_det(root, "train"), split, config.pairs.drop)
+    if not train.images:
+        raise DataError(f"{root}: no training picture with an interaction that the split leaves to training")
+    dev = read_hico_det(root, "dev") if (root / "instances_dev2015.json").is_file() else None
+    return PairData(root, split, train, dev and _without(dev, split.unseen if split else frozenset()))
+
+
+def _without(fold: HicoDetFold, unseen: frozenset[Interaction]) -> HicoDetFold:
+    kept = tuple(interaction for interaction in fold.interactions if interaction not in unseen)
+    images = tuple(
+        replace(image, situations=tuple(s for s in image.situations if (s.verb, object_of(s)) not in unseen))
+        for image in fold.images
+    )
+    return replace(
+        fold, images=images, vocabulary=words_of(fold.vocabulary, kept), interactions=kept, rare=fold.rare - unseen
+    )
+
+
+def trained_combinations(train: HicoDetFold) -> Tensor:
+    """Where (V, N) a verb and an object (no object first) were offered to training together."""
+    listed = Combinations.listed(train.interactions, train.vocabulary)
+    table = torch.zeros(len(train.vocabulary.verbs), len(train.vocabulary.answers), dtype=torch.bool)
+    table[listed.verb_index, listed.object_index] = True
+    return table
+
+
+def build_pair_parts(config: Config, skipped: Skipped | None = None) -> PairParts:
+    """Everything a run needs, seeded: the same settings give the same weights and the same order of pictures.
+
+    ``skipped``: where broken rows and pictures that cannot be read are noted; without it such a picture is an error.
+    """
+    torch.manual_seed(config.train.seed)
+    data = read_pair_data(config)
+    if skipped is not None:
+        skipped.note(*map(str, data.train.broken))
+    encoder = load_text_encoder(config.model.text_encoder)
+    text = embed_vocabulary(data.train.vocabulary, encoder)
+    checkpoint = _fresh_checkpoint(config, data, text)
+    dataset = SituationDataset(
+        data.train.images,
+        image_folder(data.root, "train"),
+        open_image=load_image,
+        preprocess=checkpoint.preprocess,
+        pairs=AllPairs(data.train.images, data.train.vocabulary),
+        augmentation=augmentation(config.data),
+        seed=config.train.seed,
+        cache_images=cache_budget(config.data),
+        skipped=skipped,
+    )
+    sampler = EpochSampler(np.ones(len(dataset)), config.train.seed)
+    loader = batches_of(dataset, sampler, config)
+    return PairParts(data, encoder, text, checkpoint, dataset, sampler, loader)
+
+
+def build_pair_task(config: Config, parts: PairParts) -> PairTask:
+    """The pair student with its losses."""
+    return PairTask(parts.checkpoint.model, config.loss, config.pairs)
+
+
+def _fresh_checkpoint(config: Config, data: PairData, text: TextEmbeddings) -> PairCheckpoint:
+    model = build_pair_student(config.model, config.pairs, text_width=text.verbs.shape[1])
+    tune(model.tower, config.backbone)
+    # The common part of the training words' texts, taken off before they are compared (heads.TextSimilarity).
+    model.verb_scores.centre.copy_(text.verbs.mean(dim=0))
+    model.object_scores.centre.copy_(text.nouns[1:].mean(dim=0))
+    tower = model.tower
+    return PairCheckpoint(
+        model=model,
+        settings=config.model,
+        pairs=config.pairs,
+        vocabulary=data.train.vocabulary,
+        interactions=data.train.interactions,
+        preprocess=Preprocess(config.data.image_size, tower.mean, tower.std, config.data.resize),
+        text_fingerprint=text.fingerprint,
+        text_width=text.verbs.shape[1],
+        provenance=Provenance(
+            dataset=data.train.vocabulary.name if data.split is None else data.split.name,
+            notice=DRAWN_NOTICE if (data.root / PLAN_FILE).is_file() else "",
+            recipe=config.name,
+            details={
+                "train_pictures": len(data.train.images),
+                "seed": config.train.seed,
+                "epochs": config.train.epochs,
+            },
+        ),
+    )

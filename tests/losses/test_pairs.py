@@ -1,0 +1,146 @@
+"""Matching against every possible assignment, and the terms against values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from itertools import permutations
+
+import pytest
+import torch
+from torch import Tensor
+
+from ovgsr.config import LossSettings, PairSettings
+from ovgsr.losses.pairs import match_pairs, matching_cost, object_loss, pair_losses, verb_focal_loss
+from ovgsr.tensors import PairOutputs, PairTargets
+
+LOSS = LossSettings(verb=2.0, noun=1.0, box_l1=5.0, box_giou=2.0)
+PAIRS = PairSettings()
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
+
+
+def _outputs(queries: int = 4, verbs: int = 3, things: int = 2, seed: int = 0, pictures: int = 2) -> PairOutputs:
+    generator = torch.Generator().manual_seed(seed)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(pictures, queries, *shape, generator=generator, requires_grad=True)
+
+    boxes = torch.rand(pictures, queries, 2, 4, generator=generator) * 0.4 + 0.3
+    return PairOutputs(boxes.requires_grad_(), random(1 + things), random(verbs), random(5))
+
+
+def _targets(pictures: int = 2) -> PairTargets:
+    """Three pairs in the first picture, one in the second."""
+    generator = torch.Generator().manual_seed(1)
+    return PairTargets(
+        mask=torch.tensor([[True, True, True], [True, False, False]])[:pictures],
+        boxes_cxcywh=(torch.rand(2, 3, 2, 4, generator=generator) * 0.4 + 0.3)[:pictures],
+        object_index=torch.tensor([[1, 2, 2], [1, 0, 0]])[:pictures],
+        verbs=torch.tensor([[[1, 0, 0], [1, 1, 0], [0, 0, 1]], [[0, 1, 0], [0, 0, 0], [0, 0, 0]]]).bool()[:pictures],
+    )
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("queries", "pairs"), [(4, 3), (3, 3), (2, 4), (1, 2)])
+def test_the_matching_is_the_best_of_all(seed: int, queries: int, pairs: int) -> None:
+    cost = torch.rand(1, queries, pairs, generator=torch.Generator().manual_seed(seed))
+    picture, query, pair = match_pairs(cost, torch.ones(1, pairs, dtype=torch.bool))
+    assert len(query) == min(queries, pairs) == len(set(query.tolist())) == len(set(pair.tolist()))
+    assert picture.tolist() == [0] * len(query)
+    few, many = (cost[0], queries) if queries <= pairs else (cost[0].T, pairs)
+    best = min(sum(float(few[row, column]) for row, column in enumerate(order)) for order in
+               permutations(range(few.shape[1]), many))  # fmt: skip
+    assert float(cost[picture, query, pair].sum()) == pytest.approx(best, abs=1e-6)
+
+
+def test_padding_is_matched_with_nothing() -> None:
+    cost = torch.zeros(2, 4, 3)
+    cost[0, :, 1] = -9.0  # a tempting column, were it no padding
+    picture, query, pair = match_pairs(cost, torch.tensor([[True, False, True], [False, False, False]]))
+    assert picture.tolist() == [0, 0]
+    assert sorted(pair.tolist()) == [0, 2]
+    assert len(set(query.tolist())) == 2
+
+
+def test_the_cost_of_one_query_by_hand() -> None:
+    outputs = PairOutputs(
+        boxes_cxcywh=torch.tensor([[[[0.5, 0.5, 0.2, 0.2], [0.5, 0.5, 0.4, 0.4]]]]),
+        object_logits=torch.tensor([[[0.0, math.log(2.0), 0.0]]]),  # probabilities 1/4, 1/2, 1/4
+        verb_logits=torch.tensor([[[_logit(0.8), _logit(0.4), _logit(0.9)]]]),
+        features=torch.zeros(1, 1, 1),
+    )
+    targets = PairTargets(
+        mask=torch.tensor([[True]]),
+        boxes_cxcywh=torch.tensor([[[[0.5, 0.5, 0.2, 0.2], [0.6, 0.5, 0.4, 0.4]]]]),
+        object_index=torch.tensor([[1]]),
+        verbs=torch.tensor([[[True, True, False]]]),
+    )
+    # The object's box costs most: 0.1 beside, overlap 0.3 * 0.4, union 0.2, hull 0.5 * 0.4.
+    giou = 0.12 / 0.2 - 0.0
+    expected = 1 * 0.5 + 2 * (1 - 0.6) + 5 * 0.1 + 2 * (1 - giou)
+    assert float(matching_cost(outputs, targets, LOSS, PAIRS)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_focal_loss_by_hand() -> None:
+    logits = torch.tensor([[_logit(0.9), _logit(0.2), _logit(0.6)]])
+    wanted, counted = torch.tensor([[True, True, False]]), torch.tensor([[True, True, True]])
+    positive = 0.25 * (0.1**2 * -math.log(0.9) + 0.8**2 * -math.log(0.2))
+    negative = 0.75 * 0.6**2 * -math.log(0.4)
+    loss = verb_focal_loss(logits, wanted, counted, alpha=0.25, gamma=2.0)
+    assert float(loss) == pytest.approx((positive + negative) / 2, abs=1e-6)
+    without = verb_focal_loss(logits, wanted, torch.tensor([[True, True, False]]), alpha=0.25, gamma=2.0)
+    assert float(without) == pytest.approx(positive / 2, abs=1e-6)
+    plain = verb_focal_loss(logits, wanted, counted, alpha=0.5, gamma=0.0)
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted.float(), reduction="sum")
+    assert float(plain) == pytest.approx(float(entropy) / 4, abs=1e-6)
+
+
+def test_the_objects_cross_entropy_by_hand() -> None:
+    logits = torch.log(torch.tensor([[[0.2, 0.5, 0.3], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]]]))
+    matches = (torch.tensor([0]), torch.tensor([2]), torch.tensor([2]))
+    expected = (0.1 * -math.log(0.2) + 0.1 * -math.log(0.6) - math.log(0.8)) / 1.2
+    assert float(object_loss(logits, matches, 0.1)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_combination_that_training_was_not_offered_is_no_negative() -> None:
+    outputs, targets = _outputs(), _targets()
+    trained = torch.tensor([[False, True, True], [False, False, True], [False, True, True]])
+    losses, _ = pair_losses([outputs], targets, trained, LOSS, PAIRS)
+    (gradient,) = torch.autograd.grad(losses["verb"], outputs.verb_logits)
+    picture, query, pair = match_pairs(matching_cost(outputs, targets, LOSS, PAIRS), targets.mask)
+    assert len(picture) == 4
+    for place, column in zip(zip(picture.tolist(), query.tolist(), strict=True), pair.tolist(), strict=True):
+        thing = int(targets.object_index[place[0], column])
+        assert (gradient[place] != 0).tolist() == trained[:, thing].tolist()
+    others = torch.ones(gradient.shape[:2], dtype=torch.bool)
+    others[picture, query] = False
+    assert not gradient[others].any(), "what a query without a pair says of verbs is nobody's affair"
+
+
+def test_terms_weights_and_earlier_layers() -> None:
+    layers, targets, trained = [_outputs(seed=seed) for seed in (0, 1, 2)], _targets(), torch.ones(3, 3).bool()
+    single = [pair_losses([layer], targets, trained, LOSS, PAIRS) for layer in layers]
+    losses, report = pair_losses(layers, targets, trained, LOSS, PAIRS)
+    assert list(losses) == list(report) == ["verb", "object", "box_l1", "box_giou", "auxiliary"]
+    for name, weight in (("verb", 2), ("object", 1), ("box_l1", 5), ("box_giou", 2)):
+        torch.testing.assert_close(losses[name], single[2][0][name])
+        torch.testing.assert_close(losses[name], weight * report[name])
+    earlier = sum(float(term.detach()) for terms, _ in single[:2] for term in terms.values())
+    assert float(losses["auxiliary"]) == pytest.approx(earlier, rel=1e-5)
+
+
+def test_pictures_without_a_pair_still_reach_every_output() -> None:
+    """Data-parallel training waits for each gradient."""
+    outputs = _outputs()
+    empty = PairTargets(
+        torch.zeros(2, 0).bool(), torch.zeros(2, 0, 2, 4), torch.zeros(2, 0).long(), torch.zeros(2, 0, 3).bool()
+    )
+    losses, _ = pair_losses([outputs], empty, torch.ones(3, 3).bool(), LOSS, PAIRS)
+    assert float(losses["verb"]) == float(losses["box_l1"]) == float(losses["box_giou"]) == 0
+    total = torch.stack(list(losses.values())).sum()
+    gradients = torch.autograd.grad(total, [outputs.boxes_cxcywh, outputs.object_logits, outputs.verb_logits])
+    assert not gradients[0].any()
+    assert gradients[1].any(), "every query learns that there is no object"
+    assert not gradients[2].any()
