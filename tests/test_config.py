@@ -67,7 +67,7 @@ OVERRIDES = [
     ("trian.epochs=3", r"unknown key 'trian'; did you mean 'train'\?"),
     (
         "qqq=3",
-        r"unknown key 'qqq'; known keys: name, data, model, backbone, loss, views, prompts, distill, optim",
+        r"unknown key 'qqq'; known keys: name, task, data, model, backbone, pairs, loss, views, prompts",
     ),
     ("train.zzz=3", r"unknown key 'train\.zzz'; known keys: seed, epochs"),
     ("train.epochs=two", r"train\.epochs: .*valid integer"),
@@ -83,6 +83,7 @@ OVERRIDES = [
     ("data.flip=1.5", r"data\.flip: .*less than or equal to 1"),
     ("model.width=30", r"model\.width \(30\) must be a multiple of model\.heads \(4\)"),
     ("train.epochs=[", r"not a readable recipe"),
+    ("task=actions", r"task: .*'situations' or 'interactions'"),
 ]
 
 
@@ -132,3 +133,9 @@ def test_settings_are_values() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         settings.width = 3
     assert issubclass(ConfigError, OvgsrError)
+
+
+@pytest.mark.parametrize("setting", ["model.head=closed", "model.distilled_readout=true", "distill.label_text=true"])
+def test_interactions_know_neither_a_closed_head_nor_a_teacher(setting: str) -> None:
+    with pytest.raises(ConfigError, match="task: interactions knows neither a closed head nor a teacher"):
+        load_config(None, ["task=interactions", setting])

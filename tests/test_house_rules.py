@@ -138,8 +138,10 @@ def test_nothing_unpickles(file: Path) -> None:
 def test_settings_sections_are_small_and_explained() -> None:
     sections = [v for v in vars(config).values() if isinstance(v, type) and issubclass(v, config.Section)]
     for section in sections:
+        if section is config.Config:
+            continue  # the recipe: a list of sections
         assert len(section.model_fields) <= LARGEST_SECTION, section
-        if section not in {config.Section, config.Config}:
+        if section is not config.Section:
             assert all(field.description for field in section.model_fields.values()), section
 
 

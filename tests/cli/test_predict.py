@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tests.cli.conftest import Command
 
-from ovgsr.cli.predict import find_pictures, output_names, with_ending
+from ovgsr.cli.picture_files import find_pictures, output_names, with_ending
 
 ORANGE = (240, 120, 20)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 import typer
 
 from ovgsr.cli import teacher_options as options
+from ovgsr.cli.picture_files import find_pictures, output_names, with_ending
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from ovgsr.vocabulary import Vocabulary
 
 Task = Literal["situations", "hoi"]
-PICTURE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 _BATCH = 16
 _BATCH_PIXELS = 40_000_000
 """Large photos go through one by one, so that memory does not grow with their size times the batch's."""
@@ -63,29 +63,34 @@ def predict(
     A student for human-object interactions says who does what to which object instead, for any --verbs and --nouns.
     A picture that cannot be read is named and left out; the others are done, and the exit code is 1.
     """
-    from ovgsr.cli.progress import console, messages, progress_bar
     from ovgsr.errors import OvgsrError
 
     if model is not None and teacher is not None:
         raise OvgsrError("give either --model or --teacher")
     found = find_pictures(pictures, out)
-    work = output_names(found, out)
-    work = [pair for pair in work if not (skip_done and _is_done(*pair))]
+    work = [pair for pair in output_names(found, out) if not (skip_done and _is_done(*pair))]
     if draw:
         _require_other_files(found, work)
     predictor: Predictor
     if teacher is None and model_task(model, task) == "hoi":
         from ovgsr.cli.predict_pairs import PairPredictor
 
-        predictor = PairPredictor.of(
-            str(model), verbs, nouns, device, boxes, all_combinations=all_combinations, draw=draw
-        )
+        offered = (verbs, nouns, all_combinations, boxes)
+        predictor = PairPredictor.of(str(model), device, *offered, draw=draw)
     else:
+        if all_combinations or boxes or task == "hoi":
+            raise OvgsrError("--all-combinations, --boxes and --task hoi are for a student for interactions: --model")
         asked = (teacher_precision, teacher_verbs, teacher_roles, teacher_calibration)
-        recognizer = (
-            _student(model, device) if teacher is None else options.prompted_recognizer(teacher, *asked, device)
-        )
+        recognizer = options.prompted_recognizer(teacher, *asked, device) if teacher else _student(model, device)
         predictor = _SituationPredictor.of(recognizer, verbs, nouns, top_k, draw)
+    if _predict_all(predictor, work, out, draw):
+        raise typer.Exit(1)
+
+
+def _predict_all(predictor: Predictor, work: list[tuple[Path, Path]], out: Path, draw: bool) -> int:
+    """Predicts, writes and tells; returns how many pictures could not be read."""
+    from ovgsr.cli.progress import console, messages, progress_bar
+
     known = predictor.notices
     for notice in known:
         messages.print(f"note: {notice}", highlight=False, markup=False)
@@ -101,8 +106,7 @@ def predict(
     for notice in (notice for notice in predictor.notices if notice not in known):  # what only the run could show
         messages.print(f"note: {notice}", highlight=False, markup=False)
     console.print(f"{len(work) - failed} of {len(work)} pictures; JSON{' and PNG' if draw else ''} in {out}")
-    if failed:
-        raise typer.Exit(1)
+    return failed
 
 
 def _student(model: str | None, device: str | None) -> SituationRecognizer:
@@ -111,39 +115,12 @@ def _student(model: str | None, device: str | None) -> SituationRecognizer:
     return SituationRecognizer.from_pretrained(model or SHIPPED_STUDENT, device=device)
 
 
-def find_pictures(paths: list[Path], out: Path | None = None) -> list[Path]:
-    """The pictures named, and those in the folders named, sorted; no picture is an error.
-
-    Where ``out`` lies in such a folder, its pictures are left out: they are results of an earlier run.
-    """
-    from ovgsr.errors import OvgsrError
-
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            results = None if out is None else _below(path, out)
-            files = [file for file in path.rglob("*") if results is None or not file.is_relative_to(results)]
-            inside = sorted(file for file in files if file.suffix.lower() in PICTURE_ENDINGS)
-            if not inside:
-                raise OvgsrError(f"{path}: no picture in this folder ({', '.join(sorted(PICTURE_ENDINGS))})")
-            found += inside
-        else:
-            found.append(path)
-    return found
-
-
 def _is_done(picture: Path, target: Path) -> bool:
     """Whether there is a result of this very picture: names may have been numbered otherwise in an earlier run."""
     try:
         return Path(json.loads(with_ending(target, ".json").read_bytes())["image"]).resolve() == picture.resolve()
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def _below(folder: Path, out: Path) -> Path | None:
-    """``out`` as a path that begins with ``folder``, however both are written; None where it does not lie in it."""
-    above, inner = folder.resolve(), out.resolve()
-    return folder / inner.relative_to(above) if inner != above and inner.is_relative_to(above) else None
 
 
 def _require_other_files(pictures: list[Path], work: list[tuple[Path, Path]]) -> None:
@@ -158,25 +135,6 @@ def _require_other_files(pictures: list[Path], work: list[tuple[Path, Path]]) ->
                 f"{drawn}: this picture would be overwritten by a drawn result; name another folder with --out, or "
                 "give --no-draw"
             )
-
-
-def output_names(pictures: list[Path], out: Path) -> list[tuple[Path, Path]]:
-    """Each picture with its output path but for the ending; equal names of different folders get a number."""
-    taken: set[str] = set()
-    named = []
-    for picture in pictures:
-        name, number = picture.stem, 1
-        while name in taken:  # a picture may itself be called x_2
-            number += 1
-            name = f"{picture.stem}_{number}"
-        taken.add(name)
-        named.append((picture, out / name))
-    return named
-
-
-def with_ending(target: Path, ending: str) -> Path:
-    """``target`` with ``ending`` appended; ``with_suffix`` would make one file of holiday.1 and holiday.2."""
-    return target.with_name(target.name + ending)
 
 
 class Predictor(Protocol):

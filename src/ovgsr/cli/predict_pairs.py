@@ -27,12 +27,12 @@ class PairPredictor:
     def of(
         cls,
         model: str,
+        device: str | None,
         verbs: str | None,
         objects: str | None,
-        device: str | None,
+        all_combinations: bool,
         boxes: Path | None,
         *,
-        all_combinations: bool,
         draw: bool,
     ) -> PairPredictor:
         """The student of a folder or hub name. Words of one's own are scored in every combination."""
@@ -59,7 +59,7 @@ class PairPredictor:
             yield self._write(prediction, image, target)
 
     def _write(self, prediction: PairPrediction, image: Image, target: Path) -> str:
-        from ovgsr.cli.predict import with_ending
+        from ovgsr.cli.picture_files import with_ending
         from ovgsr.files import write_atomically, write_text_atomically
         from ovgsr.pair_drawing import draw_pairs, found_pairs
 

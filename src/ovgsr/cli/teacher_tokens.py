@@ -137,7 +137,7 @@ def _write(out: Path, key: CacheKey, llm: VisualTeacher, named: list[tuple[str, 
 
 def _named_pictures(paths: list[Path], out: Path) -> list[tuple[str, Path]]:
     """(name in the cache, path): below a folder that was named, the path relative to it."""
-    from ovgsr.cli.predict import find_pictures
+    from ovgsr.cli.picture_files import find_pictures
     from ovgsr.errors import OvgsrError
 
     if not paths:
