@@ -40,6 +40,12 @@ def evaluate(
     mode: Annotated[
         list[str] | None, typer.Option(help="HICO-DET: official, upt, gen-vlkt; may be repeated. Default: all.")
     ] = None,
+    all_combinations: Annotated[
+        bool, typer.Option("--all-combinations", help="HICO-DET, --model: every verb with every object.")
+    ] = False,
+    boxes: Annotated[
+        Path | None, typer.Option(help="HICO-DET, --model: a detector's boxes (JSON Lines) in place of the student's.")
+    ] = None,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the results file here.")] = None,
     save_predictions: Annotated[Path | None, typer.Option(help="Write the model's predictions file here.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
@@ -54,6 +60,7 @@ def evaluate(
     A model's table is printed without and with its constant for unseen verbs, which was chosen on dev pictures of
     seen verbs. On HICO-DET: mean average precision of interactions, full, rare, non-rare, and by zero-shot split.
     """
+    from ovgsr.cli.evaluate_pair_model import PairModel
     from ovgsr.cli.evaluate_pairs import evaluate_interactions
     from ovgsr.data.hoi_check import annotated_folds
     from ovgsr.errors import OvgsrError
@@ -63,10 +70,13 @@ def evaluate(
     if predictions is not None and save_predictions is not None:
         raise OvgsrError("--save-predictions is for --model and --teacher; --predictions is a predictions file already")
     if annotated_folds(data):
-        evaluate_interactions(predictions, data, fold, split, profile, mode, json_out)
+        student = PairModel(model, device, all_combinations, boxes, save_predictions) if model else None
+        evaluate_interactions(student or predictions, data, fold, split, profile, mode, json_out)
         return
-    if mode:
-        raise OvgsrError(f"{data}: --mode is for human-object interactions, which are not there; SWiG has --profile")
+    if mode or all_combinations or boxes:
+        raise OvgsrError(
+            f"{data}: --mode, --all-combinations and --boxes are for human-object interactions, which are not there; SWiG has --profile"
+        )
     profiles = tuple(profile or ("official", "coformer"))
     notices: tuple[str, ...] = ()
     if predictions is not None:

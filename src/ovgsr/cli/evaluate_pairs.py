@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ovgsr.cli.evaluate_pair_model import PairModel
     from ovgsr.data.hico_det import HicoDetFold
     from ovgsr.data.swig import Fold
     from ovgsr.evaluation.hico_det import InteractionReport, KnownObjects
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def evaluate_interactions(
-    predictions: Path | None,
+    source: Path | PairModel | None,
     data: Path,
     fold: str,
     split: Path | None,
@@ -27,12 +28,17 @@ def evaluate_interactions(
     mode: Sequence[str] | None,
     json_out: Path | None,
 ) -> None:
-    """What ``ovgsr evaluate`` does with data that hold interactions."""
+    """What ``ovgsr evaluate`` does with data that hold interactions; ``source`` is a predictions file or a student."""
     from ovgsr.errors import OvgsrError
 
-    if profile or predictions is None:
-        raise OvgsrError(f"{data}: human-object interactions are scored with --predictions, and --mode if need be")
-    publish(report_of_file(predictions, pair_test(data, fold, split, mode or ())), json_out)
+    if profile or source is None:
+        raise OvgsrError(f"{data}: interactions are scored with --model or --predictions, and --mode if need be")
+    test = pair_test(data, fold, split, mode or ())
+    if isinstance(source, Path):
+        publish(report_of_file(source, test), json_out)
+    else:
+        report, notices = source.report(data, test)
+        publish(report, json_out, notices)
 
 
 @dataclass(frozen=True, slots=True)
