@@ -135,7 +135,7 @@ def test_labels_that_are_not_hicos(original: Path) -> None:
     ("options", "message"),
     [
         (("--mode", "matlab"), "choose from official, upt, gen-vlkt"),
-        (("--profile", "official"), "are scored with --predictions, and --mode"),
+        (("--profile", "official"), "are scored with --model or --predictions"),
         (("--split", "rf_uc"), "the split 'rf_uc' names"),
         (("--fold", "dev"), "instances_dev2015.json: there is no such file"),
         (("--fold", "tests"), "the fold 'tests' does not exist"),

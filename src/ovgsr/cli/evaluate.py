@@ -63,20 +63,14 @@ def evaluate(
     from ovgsr.cli.evaluate_pair_model import PairModel
     from ovgsr.cli.evaluate_pairs import evaluate_interactions
     from ovgsr.data.hoi_check import annotated_folds
-    from ovgsr.errors import OvgsrError
 
-    if sum(given is not None for given in (model, predictions, teacher)) != 1:
-        raise OvgsrError("give either --model, --teacher or --predictions")
-    if predictions is not None and save_predictions is not None:
-        raise OvgsrError("--save-predictions is for --model and --teacher; --predictions is a predictions file already")
+    _require_one_source(model, predictions, teacher, save_predictions)
     if annotated_folds(data):
         student = PairModel(model, device, all_combinations, boxes, save_predictions) if model else None
         evaluate_interactions(student or predictions, data, fold, split, profile, mode, json_out)
         return
     if mode or all_combinations or boxes:
-        raise OvgsrError(
-            f"{data}: --mode, --all-combinations and --boxes are for human-object interactions, which are not there; SWiG has --profile"
-        )
+        raise _not_interactions(data)
     profiles = tuple(profile or ("official", "coformer"))
     notices: tuple[str, ...] = ()
     if predictions is not None:
@@ -88,6 +82,26 @@ def evaluate(
         report, notices = _of_model(str(model), data, split, fold, profiles, save_predictions, device)
     print_report(report)
     _publish(report, notices, profile[0] if profile and len(profile) == 1 else None, json_out)
+
+
+def _require_one_source(
+    model: str | None, predictions: Path | None, teacher: str | None, save_predictions: Path | None
+) -> None:
+    from ovgsr.errors import OvgsrError
+
+    if sum(given is not None for given in (model, predictions, teacher)) != 1:
+        raise OvgsrError("give either --model, --teacher or --predictions")
+    if predictions is not None and save_predictions is not None:
+        raise OvgsrError("--save-predictions is for --model and --teacher; --predictions is a predictions file already")
+
+
+def _not_interactions(data: Path) -> Exception:
+    from ovgsr.errors import OvgsrError
+
+    return OvgsrError(
+        f"{data}: --mode, --all-combinations and --boxes are for human-object interactions, which are not there; "
+        "SWiG has --profile"
+    )
 
 
 def _publish(report: EvaluationReport, notices: tuple[str, ...], only: str | None, json_out: Path | None) -> None:

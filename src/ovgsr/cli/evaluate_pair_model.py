@@ -42,7 +42,15 @@ class PairModel:
             if self.save is not None:
                 found = stack.enter_context(PredictionsWriter(self.save)).passed_on(found)
             report = evaluate_pairs(
-                found, read.images, read.interactions, read.rare, test.splits, test.known_objects, test.modes, test.fold
+                found,
+                read.images,
+                read.interactions,
+                read.rare,
+                test.splits,
+                test.known_objects,
+                test.modes,
+                test.fold,
+                test.left_out,
             )
         scored = "every verb with every object" if self.all_combinations else "the listed interactions only"
         notices = (*recognizer.notices_with(offer), f"scored were {scored}")

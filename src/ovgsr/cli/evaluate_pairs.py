@@ -7,20 +7,26 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ovgsr.cli.evaluate_pair_model import PairModel
     from ovgsr.data.hico_det import HicoDetFold
     from ovgsr.data.swig import Fold
     from ovgsr.evaluation.hico_det import InteractionReport, KnownObjects
     from ovgsr.hoi_vocabulary import HoiSplit, Interaction
 
 
+class System(Protocol):
+    """What can be scored without a predictions file (``evaluate_pair_model.PairModel``)."""
+
+    def report(self, data: Path, test: PairTest, /) -> tuple[InteractionReport, tuple[str, ...]]:
+        """The scores, and sentences that belong to them."""
+
+
 def evaluate_interactions(
-    source: Path | PairModel | None,
+    source: Path | System | None,
     data: Path,
     fold: str,
     split: Path | None,
@@ -28,7 +34,7 @@ def evaluate_interactions(
     mode: Sequence[str] | None,
     json_out: Path | None,
 ) -> None:
-    """What ``ovgsr evaluate`` does with data that hold interactions; ``source`` is a predictions file or a student."""
+    """What ``ovgsr evaluate`` does with data that hold interactions; ``source`` is a predictions file or a system to run."""
     from ovgsr.errors import OvgsrError
 
     if profile or source is None:

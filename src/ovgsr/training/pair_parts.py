@@ -25,7 +25,7 @@ from ovgsr.models.image_adapter import tune
 from ovgsr.models.model_card import Provenance
 from ovgsr.models.pair_checkpoint import PairCheckpoint
 from ovgsr.models.pair_decode import Combinations
-from ovgsr.models.preprocess import Preprocess, load_image
+from ovgsr.models.preprocess import Preprocess
 from ovgsr.models.text_encoder import TextEncoder, embed_vocabulary, load_text_encoder
 from ovgsr.recognizers.pairs import PairRecognizer, predict_annotated_pairs
 from ovgsr.sketch.hoi_write import PLAN_FILE
@@ -133,7 +133,7 @@ def build_pair_parts(config: Config, skipped: Skipped | None = None) -> PairPart
     dataset = SituationDataset(
         data.train.images,
         image_folder(data.root, "train"),
-        open_image=load_image,
+        open_image=checkpoint.preprocess.open,
         preprocess=checkpoint.preprocess,
         pairs=AllPairs(data.train.images, data.train.vocabulary),
         augmentation=augmentation(config.data),
