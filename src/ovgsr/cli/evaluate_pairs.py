@@ -34,7 +34,7 @@ def evaluate_interactions(
     mode: Sequence[str] | None,
     json_out: Path | None,
 ) -> None:
-    """What ``ovgsr evaluate`` does with data that hold interactions; ``source`` is a predictions file or a system to run."""
+    """What ``ovgsr evaluate`` does with data that hold interactions; ``source`` is a file, or a system to run."""
     from ovgsr.errors import OvgsrError
 
     if profile or source is None:

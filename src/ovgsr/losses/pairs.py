@@ -19,6 +19,7 @@ from torch import Tensor
 from ovgsr.boxes import cxcywh_to_xyxy, paired_giou
 from ovgsr.config import LossSettings, PairSettings
 from ovgsr.losses.grounding import box_losses
+from ovgsr.losses.processes import joined_count
 from ovgsr.tensors import PairOutputs, PairTargets
 
 Losses = tuple[dict[str, Tensor], dict[str, Tensor]]
@@ -119,7 +120,7 @@ def verb_focal_loss(logits: Tensor, wanted: Tensor, counted: Tensor, *, alpha: f
     entropy = F.binary_cross_entropy_with_logits(logits, right, reduction="none")
     missing = (logits.sigmoid() - right).abs()
     share = alpha * right + (1 - alpha) * (1 - right)
-    return (share * missing**gamma * entropy * counted).sum() / right.sum().clamp(min=1)
+    return (share * missing**gamma * entropy * counted).sum() / joined_count(right.sum())
 
 
 def object_loss(logits: Tensor, matches: Matches, no_object: float) -> Tensor:
@@ -132,4 +133,5 @@ def object_loss(logits: Tensor, matches: Matches, no_object: float) -> Tensor:
     wanted[picture, query] = things
     weight = torch.ones(logits.shape[-1], device=logits.device)
     weight[0] = no_object
-    return F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), weight)
+    total = F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), weight, reduction="sum")
+    return total / joined_count(weight[wanted].sum())

@@ -33,6 +33,7 @@ from ovgsr.tensors import Batch, TextEmbeddings
 from ovgsr.training.build import augmentation, batches_of, cache_budget
 from ovgsr.training.pair_task import PairTask
 from ovgsr.training.sampling import EpochSampler
+from ovgsr.training.validate import Processes
 
 DRAWN_NOTICE = "This model was trained on SketchHOI alone: it knows drawn pictures only, not photos."
 
@@ -64,8 +65,11 @@ class PairParts:
         """The training words' texts, and which combinations of them training was offered."""
         return self.text.to(device), trained_combinations(self.data.train).to(device)
 
-    def validate(self, device: torch.device, config: Config) -> dict[str, float]:
-        """Mean average precision on dev in percent (official, Default), its own unseen interactions included."""
+    def validate(self, device: torch.device, config: Config, among: Processes) -> dict[str, float]:
+        """Mean average precision on dev in percent (official, Default), its own unseen interactions included.
+
+        Average precision ranks all pictures together, so that every process looks at all of them.
+        """
         dev, split = self.data.dev, self.data.split
         if dev is None:
             return {}
@@ -81,7 +85,7 @@ class PairParts:
             scores |= {"map_seen": part.map_seen, "map_unseen": part.map_unseen, "map_harmonic": part.harmonic_mean}
         return {name: round(value, 3) for name, value in scores.items() if value == value}
 
-    def calibrate(self, device: torch.device, config: Config) -> None:
+    def calibrate(self, device: torch.device, config: Config, among: Processes) -> None:
         """Nothing is chosen on dev: a constant for unseen interactions would change no class's ranking."""
 
 
