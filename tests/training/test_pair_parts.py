@@ -17,6 +17,7 @@ from ovgsr.data.errors import DataError
 from ovgsr.models.text_encoder import load_text_encoder
 from ovgsr.training import pair_parts
 from ovgsr.training.pair_parts import build_pair_parts, build_pair_task, read_pair_data
+from ovgsr.training.validate import Alone
 
 UNSEEN = [["sit_on", "crate"], ["kick", "ball"]]
 DEV_UNSEEN = [["hold", "ball"]]
@@ -87,7 +88,7 @@ def test_nothing_unseen_reaches_training(data: Path, listeners: list[Listener]) 
     assert "standing on" in heard
     for word in ("kick", "sit", "ball"):
         assert word not in heard
-    parts.validate(torch.device("cpu"), config)
+    parts.validate(torch.device("cpu"), config, Alone())
     heard = " | ".join(listeners[0].read)
     assert "ball" in heard, "dev has unseen interactions of its own"
     for word in ("kick", "sit"):
@@ -108,11 +109,11 @@ def test_the_look_at_dev(data: Path) -> None:
     assert ("kick", "ball") not in dev.interactions
     assert {(s.verb, s.nouns["object"].noun) for image in dev.images for s in image.situations} <= set(dev.interactions)
     assert len(dev.images) == 8, "pictures without a row stay: what is found in them counts"
-    scores = build_pair_parts(config).validate(torch.device("cpu"), config)
+    scores = build_pair_parts(config).validate(torch.device("cpu"), config, Alone())
     assert {"map_full", "map_seen", "map_unseen", "map_harmonic"} <= scores.keys()
     (data / "instances_dev2015.json").rename(data / "kept")
     try:
-        assert build_pair_parts(config).validate(torch.device("cpu"), config) == {}
+        assert build_pair_parts(config).validate(torch.device("cpu"), config, Alone()) == {}
     finally:
         (data / "kept").rename(data / "instances_dev2015.json")
 
