@@ -24,7 +24,7 @@ PERSON_ROLES = word_set(
 
 SUBJECT_ROLES = (
     *("agent", "agents", "teacher", "seller", "farmer", "traveler", "mourner", "boaters", "blocker", "carrier"),
-    *("individuals", "gatherers", "brancher", "sprouter", "decomposer", "agenttype"),
+    *("individuals", "gatherers", "brancher", "sprouter", "decomposer", "agenttype", "human"),
 )
 
 _ROLES_BY_PREPOSITION = {

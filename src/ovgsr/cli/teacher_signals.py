@@ -12,7 +12,7 @@ SWIG_PICTURES, SWIG_ROLES = 75_702, 6
 
 
 def signals(
-    data: Annotated[Path, typer.Option(help="Folder of the data set, in SWiG layout.")],
+    data: Annotated[Path, typer.Option(help="Folder of the data set, in SWiG or HICO-DET layout.")],
     work: Annotated[Path, typer.Option(help="Folder of the stage: tokens, rationales, views, prompts, signals.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Settings to change: prompts.steps=300 views.count=20000 ...")
@@ -25,11 +25,13 @@ def signals(
         ),
     ] = "learned",
     teacher: Annotated[str, typer.Option(help="Multimodal LLM: folder, hub name, or 'sketch'.")] = "sketch",
-    split: Annotated[Path | None, typer.Option(help="Split file, or ov_swig; default: the data set's own.")] = None,
+    split: Annotated[Path | None, typer.Option(help="Split file, ov_swig, or HICO-DET's rf_uc, nf_uc, uo, uv, uc0 ... uc4; default: the data set's own.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of views and prompts.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
 ) -> None:
     """Let a frozen teacher read the training pictures, and composite views of them, into a few vectors a picture.
+
+    Of human-object interactions each training pair is read, cut out of its picture (WORK/cuts).
 
     Makes what is missing below --work: the teacher's visual tokens, rationales (by template, unless
     `ovgsr teacher rationales --out WORK/rationales` has put an LLM's there), views, tuned prompts, and the signals that

@@ -6,6 +6,7 @@ Layout of a data set folder (Pratt et al., "Grounded Situation Recognition", ECC
     SWiG_jsons/train.json, dev.json, test.json      file name -> verb, height, width, frames, bb
     SWiG_jsons/imsitu_space.json                    the verbs' frames, the nouns' words
     SWiG_jsons/open_vocabulary_split.json           optional: seen, rare and unseen verbs
+    SWiG_jsons/other_verbs.json                     optional: file name -> verbs that are true of it besides its own
     ovgsr_index/                                    optional: what ovgsr data prepare wrote (annotation_table)
 
 Three rules that other readers break: the verb comes from the record, not from the file name; roles are indexed by
@@ -66,6 +67,23 @@ def space_path(root: Path) -> Path:
 def split_path(root: Path) -> Path:
     """Where the split into seen, rare and unseen verbs is, if the data set has one."""
     return root / "SWiG_jsons" / "open_vocabulary_split.json"
+
+
+def other_verbs_path(root: Path) -> Path:
+    """Where the verbs are that are true of a picture besides its own, if anybody noted any."""
+    return root / "SWiG_jsons" / "other_verbs.json"
+
+
+def read_other_verbs(root: Path) -> Mapping[str, tuple[str, ...]]:
+    """File name -> verbs that are true of the picture besides its own: no judgement may call them wrong."""
+    path = other_verbs_path(Path(root))
+    if not path.is_file():
+        return {}
+    found = read_json_object(path)
+    for name, verbs in found.items():
+        if not isinstance(verbs, list) or not all(isinstance(verb, str) for verb in verbs):
+            raise DataError(f"{path}: {name} must have a list of verbs, not {verbs!r}")
+    return {name: tuple(verbs) for name, verbs in found.items()}
 
 
 def index_path(root: Path, fold: str) -> Path:

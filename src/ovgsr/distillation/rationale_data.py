@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ovgsr.data.errors import DataError
-from ovgsr.data.swig import read_annotations, read_split, read_vocabulary, require_known_verbs
+from ovgsr.data.swig import read_annotations, read_other_verbs, read_split, read_vocabulary, require_known_verbs
 from ovgsr.models.text_encoder import load_text_encoder
 from ovgsr.situation import AnnotatedImage
 from ovgsr.teacher.jrg.assignments import Assignments
@@ -26,6 +26,8 @@ class RationaleData:
     vocabulary: Vocabulary
     split: VerbSplit
     images: Sequence[AnnotatedImage]
+    other_verbs: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """File name -> verbs that are true of the picture besides its own."""
 
     @classmethod
     def read(cls, data: Path, split_file: Path | None = None) -> RationaleData:
@@ -36,13 +38,15 @@ class RationaleData:
         images = split.pictures(read_annotations(data, "train"), "train")
         if not images:
             raise DataError(f"{data}: no training picture of a seen or rare verb of the split {split.name!r}")
-        return cls(vocabulary, split, images)
+        return cls(vocabulary, split, images, read_other_verbs(data))
 
     def assignments(self, k: int, seed: int) -> Assignments:
         """What each picture is judged about. The sentences of unseen verbs are not even embedded."""
         embedded = load_text_encoder().encode([self.vocabulary.verb(name).text for name in self.split.training])
         similarity = matrix_similarity(self.split.training, (embedded @ embedded.T).tolist())
-        return Assignments(self.vocabulary, self.split, self.images, similarity, k=k, seed=seed)
+        return Assignments(
+            self.vocabulary, self.split, self.images, similarity, k=k, seed=seed, other_verbs=self.other_verbs
+        )
 
     def identity(self, author: Author, template: str, fingerprint: str, k: int, seed: int) -> StoreIdentity:
         """What a folder of these rationales says of itself."""

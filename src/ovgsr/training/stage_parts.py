@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from PIL import Image, ImageOps
 
 from ovgsr.config import Config
-from ovgsr.data.swig import image_folder, image_path
+from ovgsr.data.swig import image_folder, image_path, read_other_verbs
 from ovgsr.distillation.rationale_data import RationaleData, write_template_rationales
 from ovgsr.distillation.role_inputs import AnnotatedRoles
 from ovgsr.distillation.view_store import ViewStore, source_fingerprint, write_views
@@ -44,10 +44,14 @@ class StageObserver(Protocol):
         """So much of the part is done."""
 
 
-class _Watchless:
-    def stage(self, name: str) -> None: ...
+class Watchless:
+    """Watches nothing."""
 
-    def progress(self, done: int, total: int) -> None: ...
+    def stage(self, name: str) -> None:
+        """Nobody is told."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Nobody is told."""
 
 
 class StageParts:
@@ -65,7 +69,7 @@ class StageParts:
         self.config, self.work, self.name = config, work, teacher
         self.seed = config.train.seed
         self._device = device
-        self.observer: StageObserver = observer or _Watchless()
+        self.observer: StageObserver = observer or Watchless()
 
     def identity(self) -> dict[str, Any]:
         """What decides what stage 1 leaves, but for the prompts: two folders that agree in it hold the same."""
@@ -151,7 +155,7 @@ class StageParts:
             store = RationaleStore.open(folder, split=self.data.split)
             if store.identity.is_llm:  # an LLM wrote them: what it left out stays left out
                 return store
-        told = RationaleData(self.data.whole, self.data.split, self.data.train)
+        told = RationaleData(self.data.whole, self.data.split, self.data.train, read_other_verbs(self.data.root))
         return write_template_rationales(
             folder, told, seed=self.seed, progress=lambda done, total, *_: self.observer.progress(done, total)
         )

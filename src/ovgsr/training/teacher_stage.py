@@ -10,6 +10,8 @@ from typing import get_args
 import torch
 
 from ovgsr.config import SignalKind, load_config
+from ovgsr.data.hoi_check import annotated_folds
+from ovgsr.distillation.pair_cuts import write_pair_cuts
 from ovgsr.distillation.plain_embedding import PlainEmbedding
 from ovgsr.distillation.prompts import PromptReader
 from ovgsr.distillation.regions import WithRegions
@@ -17,8 +19,10 @@ from ovgsr.distillation.signal_info import INFO_FILE
 from ovgsr.distillation.word_space import PromptError
 from ovgsr.training.reading import require_asked, write_readings
 from ovgsr.training.stage_one import TUNED, fresh_prompts, tuned_prompts
-from ovgsr.training.stage_parts import StageObserver, StageParts
+from ovgsr.training.stage_parts import StageObserver, StageParts, Watchless
 
+CUTS = "cuts"
+"""The folder below ``work`` for the pairs of a data set of interactions."""
 _CENTRED_ON = 256
 """Pictures whose readings tell what all readings share."""
 
@@ -72,6 +76,14 @@ def prepare_signals(
     """The folder of one kind of signals for a data set, with all that it needs made first, below ``work``.
 
     ``overrides`` are settings of the stage (``prompts.*``, ``views.*``, ``model.text_encoder``); others are read too.
+    Of a data set in HICO-DET's layout its pairs are read, as cuts in ``work/cuts``.
     """
+    observer = observer or Watchless()
     config = load_config(None, [*overrides, f"data.root={json.dumps(str(data))}", f"train.seed={seed}"])
+    if annotated_folds(data):
+        observer.stage("cutting out the pairs")
+        cuts = write_pair_cuts(data, work / CUTS, split=config.data.split, progress=observer.progress)
+        config = config.model_copy(
+            update={"data": config.data.model_copy(update={"root": str(cuts), "split": None})}
+        )
     return signals(StageParts(config, work, teacher=teacher, device=device, observer=observer), kind)

@@ -6,7 +6,7 @@ which of them are asked about in one run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ovgsr.inflections import mentions
 from ovgsr.noun_phrases import word_set
@@ -33,6 +33,8 @@ _SPOKEN_OF = word_set(
 class Assignments:
     """Assignments over a training set. ``images`` are all of its pictures of training verbs, not only those to do.
 
+    ``other_verbs`` are verbs that are true of a picture besides its own: they are not offered as wrong.
+
     Raises ConfusableError where a training verb is not in the vocabulary.
     """
 
@@ -45,11 +47,13 @@ class Assignments:
         *,
         k: int,
         seed: int,
+        other_verbs: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.vocabulary = vocabulary
         self.split = split
         self.k = k
         self.seed = seed
+        self.other_verbs = other_verbs or {}
         self.forbidden = (*split.unseen, *split.dev_unseen)
         self._confusable = ConfusableVerbs(vocabulary, split.training, similarity)
         self._wrong = WrongFillers(vocabulary, fillers_by_role(images), self.forbidden)
@@ -66,7 +70,7 @@ class Assignments:
         spare = self._confusable.choose(
             situation.verb, self.k + SPARE_VERBS if self.k else 0, seed=self.seed, picture=image.file_name
         )
-        said = mentions(words, spare, known.nouns)
+        said = mentions(words, spare, known.nouns).union(self.other_verbs.get(image.file_name, ()))
         offered = tuple(verb for verb in spare if verb not in said)[: self.k]
         return facts_of(
             image,
