@@ -21,6 +21,7 @@ from ovgsr.distillation.views import (
     compose,
     item_roles,
     plan_views,
+    roles_in_view,
     usable_boxes,
 )
 from ovgsr.situation import AnnotatedImage, BoxXyxy, GroundedNoun, Situation
@@ -355,3 +356,24 @@ def test_the_pictures_given_are_left_alone() -> None:
     for plan in plan_views(MIXED, 10, seed=0):
         compose(plan, MIXED, lambda index: picture)
     assert picture.tobytes() == before
+
+
+@pytest.mark.parametrize("kind", ["replace", "near", "agent", "two"])
+def test_where_roles_are_in_a_view(kind: ViewKind) -> None:
+    """What is pasted is where it is said to be; what is not stays."""
+    base = annotated({"agent": (10, 10, 40, 70), "item": (60, 30, 80, 50)})
+    source = annotated({"agent": (5, 5, 35, 65), "item": (50, 20, 74, 48)}, name="b.jpg")
+    pictures = one_colour(((100, 80), BLUE), ((100, 80), RED))
+    cuts = (Cut(1, "agent" if kind == "agent" else "item"),) * (2 if kind == "two" else 1)
+    for seed in SEEDS:
+        plan = ViewPlan(0, kind, cuts, seed, "item" if kind in ("replace", "two") else None)
+        boxes = roles_in_view(plan, [base, source])
+        stays, moved = ("item", "agent") if kind == "agent" else ("agent", "item")
+        assert boxes[stays] == usable_boxes(base)[stays]
+        left, top, right, bottom = boxes[moved]
+        red = np.asarray(compose(plan, [base, source], pictures))[..., 0] > 130
+        assert red[round(top) : round(bottom), round(left) : round(right)].mean() > 0.75, "an ellipse's share and more"
+        if kind != "two":  # nothing but the margin of the mask is beyond the box
+            assert red.sum() < 1.7 * (right - left) * (bottom - top)
+        if kind in ("replace", "two"):
+            assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx((70, 40))

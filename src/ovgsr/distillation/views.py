@@ -80,8 +80,7 @@ def usable_boxes(image: AnnotatedImage) -> dict[str, BoxXyxy]:
     for role, noun in image.situations[0].nouns.items():
         if noun.box_xyxy is None:
             continue
-        left, right = (min(max(x, 0.0), float(image.width)) for x in noun.box_xyxy[0::2])
-        top, bottom = (min(max(y, 0.0), float(image.height)) for y in noun.box_xyxy[1::2])
+        left, top, right, bottom = _clipped(noun.box_xyxy, image)
         if right - left >= least and bottom - top >= least:
             found[role] = (left, top, right, bottom)
     return found
@@ -164,40 +163,89 @@ def _elsewhere(draw: Callable[[], _Choice], base: int) -> _Choice:
     return drawn
 
 
-def compose(
-    plan: ViewPlan, images: Sequence[AnnotatedImage], open_picture: Callable[[int], Image.Image]
-) -> Image.Image:
-    """The view of a plan: RGB, of the base picture's size. ``open_picture`` gives the picture at a position.
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a cut goes in a view: what is in ``box_xyxy`` of its source, ``scale`` times as large, about ``centre``.
+
+    ``covers`` is the base's role that it is put over, None where it stands near the agent.
+    """
+
+    cut: Cut
+    box_xyxy: BoxXyxy
+    scale: float
+    centre: tuple[float, float]
+    mirrored: bool
+    covers: str | None
+
+    @property
+    def placed_xyxy(self) -> BoxXyxy:
+        """The cut's box in the view; it may reach beyond the view's edges."""
+        left, top, right, bottom = self.box_xyxy
+        (x, y), across, down = self.centre, self.scale * (right - left) / 2, self.scale * (bottom - top) / 2
+        return x - across, y - down, x + across, y + down
+
+
+def placements(
+    plan: ViewPlan, images: Sequence[AnnotatedImage], size_of: Callable[[int], tuple[int, int]]
+) -> list[Placement]:
+    """Where the cuts of a plan go; ``size_of`` gives width and height of the picture at a position, as opened.
 
     A picture may have another size than its annotation says: boxes are scaled to it. Raises ViewError for a plan that
     was made from other pictures.
     """
     _require_pictures(plan, images)
     generator = np.random.Generator(np.random.PCG64(plan.seed))
-    base = images[plan.base]
-    canvas = np.array(open_picture(plan.base).convert("RGB"))
-    boxes = _scaled(base, canvas.shape[1], canvas.shape[0])
+    base, size = images[plan.base], size_of(plan.base)
+    boxes = _scaled(base, *size)
     agent = agent_role(base)
     if agent is None:
         raise _other_pictures(plan, f"{base.file_name} has no box")
     if plan.over is not None and plan.over not in item_roles(base):
         raise _other_pictures(plan, f"{base.file_name} has no filler of {plan.over!r} to replace")
+    found = []
     for number, cut in enumerate(plan.cuts):
-        source = images[cut.picture]
-        picture = open_picture(cut.picture).convert("RGB")
-        box_xyxy = _scaled(source, *picture.size)[cut.role]
-        mirrored = generator.random() < 0.5
+        source, own = images[cut.picture], size_of(cut.picture)
+        box_xyxy = _scaled(source, *own)[cut.role]
+        mirrored = bool(generator.random() < 0.5)
         covered = agent if plan.kind == "agent" else plan.over if number == 0 else None
         if covered is None:
-            scale = _beside_scale(source, cut, picture, boxes[agent], canvas.shape) * generator.uniform(0.85, 1.15)
-            scale = _bounded(scale, box_xyxy, canvas.shape)
-            size = (scale * (box_xyxy[2] - box_xyxy[0]), scale * (box_xyxy[3] - box_xyxy[1]))
-            centre = _inside(_beside(boxes[agent], size, generator), size, canvas.shape)
+            scale = _beside_scale(source, cut, own, boxes[agent], size) * generator.uniform(0.85, 1.15)
+            scale = _bounded(scale, box_xyxy, size)
+            sides = (scale * (box_xyxy[2] - box_xyxy[0]), scale * (box_xyxy[3] - box_xyxy[1]))
+            centre = _inside(_beside(boxes[agent], sides, generator), sides, size)
         else:
             target = boxes[covered]
             scale = _covering(box_xyxy, target) * generator.uniform(1.0, 1.15)
             centre = ((target[0] + target[2]) / 2, (target[1] + target[3]) / 2)
-        _paste(canvas, picture, box_xyxy, scale=scale, centre=centre, mirrored=mirrored)
+        found.append(Placement(cut, box_xyxy, scale, centre, mirrored, covered))
+    return found
+
+
+def roles_in_view(plan: ViewPlan, images: Sequence[AnnotatedImage]) -> dict[str, BoxXyxy]:
+    """Where the base's roles are in the view of a plan, cut off at its edges, in pixels of the annotated base.
+
+    A cut stands for the role that it is put over; one that is put near the agent for its own role, unless another cut
+    stands for that.
+    """
+    base = images[plan.base]
+    boxes = usable_boxes(base)
+    for placed in reversed(placements(plan, images, lambda index: (images[index].width, images[index].height))):
+        boxes[placed.covers or placed.cut.role] = _clipped(placed.placed_xyxy, base)
+    return boxes
+
+
+def compose(
+    plan: ViewPlan, images: Sequence[AnnotatedImage], open_picture: Callable[[int], Image.Image]
+) -> Image.Image:
+    """The view of a plan: RGB, of the base picture's size. ``open_picture`` gives the picture at a position.
+
+    Raises ViewError for a plan that was made from other pictures.
+    """
+    _require_pictures(plan, images)
+    pictures = {i: open_picture(i).convert("RGB") for i in (plan.base, *(cut.picture for cut in plan.cuts))}
+    canvas = np.array(pictures[plan.base])
+    for placed in placements(plan, images, lambda index: pictures[index].size):
+        _paste(canvas, pictures[placed.cut.picture], placed)
     return Image.fromarray(canvas)
 
 
@@ -223,6 +271,13 @@ def _scaled(image: AnnotatedImage, width: int, height: int) -> dict[str, BoxXyxy
     }
 
 
+def _clipped(box_xyxy: BoxXyxy, image: AnnotatedImage) -> BoxXyxy:
+    """A box cut off at the picture's edges, in pixels of the annotated size."""
+    left, right = (min(max(x, 0.0), float(image.width)) for x in box_xyxy[0::2])
+    top, bottom = (min(max(y, 0.0), float(image.height)) for y in box_xyxy[1::2])
+    return left, top, right, bottom
+
+
 def _covering(box_xyxy: BoxXyxy, target_xyxy: BoxXyxy) -> float:
     """The scale at which a cut covers its target."""
     across = (target_xyxy[2] - target_xyxy[0]) / (box_xyxy[2] - box_xyxy[0])
@@ -231,23 +286,23 @@ def _covering(box_xyxy: BoxXyxy, target_xyxy: BoxXyxy) -> float:
 
 
 def _beside_scale(
-    source: AnnotatedImage, cut: Cut, picture: Image.Image, agent_xyxy: BoxXyxy, canvas: Sequence[int]
+    source: AnnotatedImage, cut: Cut, source_wh: tuple[int, int], agent_xyxy: BoxXyxy, view_wh: tuple[int, int]
 ) -> float:
     """The scale that keeps a thing's size relative to its agent; relative to the picture where it has none."""
     own = agent_role(source)
     if own is None or own == cut.role:
-        return min(canvas[1] / picture.width, canvas[0] / picture.height)
-    own_xyxy = _scaled(source, *picture.size)[own]
+        return min(view_wh[0] / source_wh[0], view_wh[1] / source_wh[1])
+    own_xyxy = _scaled(source, *source_wh)[own]
     # Areas: a lying agent is as large as a standing one.
     wanted = (agent_xyxy[2] - agent_xyxy[0]) * (agent_xyxy[3] - agent_xyxy[1])
     return math.sqrt(wanted / ((own_xyxy[2] - own_xyxy[0]) * (own_xyxy[3] - own_xyxy[1])))
 
 
-def _bounded(scale: float, box_xyxy: BoxXyxy, canvas: Sequence[int]) -> float:
+def _bounded(scale: float, box_xyxy: BoxXyxy, view_wh: tuple[int, int]) -> float:
     """The scale, such that the cut is neither a speck nor most of the picture."""
     width, height = box_xyxy[2] - box_xyxy[0], box_xyxy[3] - box_xyxy[1]
-    smallest = _SMALLEST_SHARE * min(canvas[0], canvas[1]) / max(width, height)
-    largest = _LARGEST_SHARE * min(canvas[1] / width, canvas[0] / height)
+    smallest = _SMALLEST_SHARE * min(view_wh) / max(width, height)
+    largest = _LARGEST_SHARE * min(view_wh[0] / width, view_wh[1] / height)
     return min(max(scale, smallest), largest, _MOST_ENLARGED)
 
 
@@ -270,23 +325,16 @@ def _beside(agent_xyxy: BoxXyxy, size: tuple[float, float], generator: np.random
     return x + side * width * 0.5 * near, bottom - size[1] * (0.2 + 0.3 * far)
 
 
-def _inside(centre: tuple[float, float], size: tuple[float, float], canvas: Sequence[int]) -> tuple[float, float]:
+def _inside(centre: tuple[float, float], size: tuple[float, float], view_wh: tuple[int, int]) -> tuple[float, float]:
     """The centre, moved so that most of the cut is in the picture."""
     keep = 0.5 - _MOST_OUTSIDE
-    x = min(max(centre[0], keep * size[0]), canvas[1] - keep * size[0])
-    return x, min(max(centre[1], keep * size[1]), canvas[0] - keep * size[1])
+    x = min(max(centre[0], keep * size[0]), view_wh[0] - keep * size[0])
+    return x, min(max(centre[1], keep * size[1]), view_wh[1] - keep * size[1])
 
 
-def _paste(
-    canvas: NDArray[np.uint8],
-    picture: Image.Image,
-    box_xyxy: BoxXyxy,
-    *,
-    scale: float,
-    centre: tuple[float, float],
-    mirrored: bool,
-) -> None:
-    """Blends what is in the box, times ``scale``, onto the canvas (H, W, 3), the box's centre at ``centre``."""
+def _paste(canvas: NDArray[np.uint8], picture: Image.Image, placed: Placement) -> None:
+    """Blends what is in the box of the picture onto the canvas (H, W, 3)."""
+    box_xyxy, scale = placed.box_xyxy, placed.scale
     margins = (_MARGIN * (box_xyxy[2] - box_xyxy[0]), _MARGIN * (box_xyxy[3] - box_xyxy[1]))
     left, top = (max(0, math.floor(box_xyxy[axis] - margins[axis])) for axis in (0, 1))
     right = min(picture.width, math.ceil(box_xyxy[2] + margins[0]))
@@ -301,9 +349,9 @@ def _paste(
         size, [m * s for m, s in zip(middle, steps, strict=True)], [r * s for r, s in zip(radii, steps, strict=True)]
     )
     anchor = middle[0] * steps[0]
-    if mirrored:
+    if placed.mirrored:
         cut, mask, anchor = cut[:, ::-1], mask[:, ::-1], size[0] - anchor
-    x, y = round(centre[0] - anchor), round(centre[1] - middle[1] * steps[1])
+    x, y = round(placed.centre[0] - anchor), round(placed.centre[1] - middle[1] * steps[1])
     rows = slice(max(0, y), min(canvas.shape[0], y + size[1]))
     columns = slice(max(0, x), min(canvas.shape[1], x + size[0]))
     shown = (slice(rows.start - y, rows.stop - y), slice(columns.start - x, columns.stop - x))
