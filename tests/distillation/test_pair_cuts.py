@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.data.hico_files import APPLE, BICYCLE, HUMAN, entry, record, write
 
 from ovgsr.data.errors import DataError
 from ovgsr.data.hoi_pairs import InteractionPair
 from ovgsr.data.swig import image_path, read_annotations, read_other_verbs, read_split, read_vocabulary
 from ovgsr.distillation.pair_cuts import PLAN_FILE, cut_box, cut_name, write_pair_cuts
 from ovgsr.situation import BoxXyxy
-from tests.data.hico_files import APPLE, BICYCLE, HUMAN, entry, record, write
 
 ONE, TWO, THREE = (f"HICO_train2015_0000000{n}.jpg" for n in (1, 2, 5))
 
@@ -38,7 +38,7 @@ def test_a_cut_is_a_square_about_the_pair(human: BoxXyxy, thing: BoxXyxy, size: 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """One pair that is ridden and held, one without interaction, one that is held and also eaten: unseen; on dev too."""
+    """A pair that is ridden and held, one without interaction, one that is held and also eaten: unseen; dev alike."""
     rows = [
         entry((HUMAN, BICYCLE, 4), (HUMAN, BICYCLE, 2)),
         entry((HUMAN, BICYCLE, 3)),
@@ -63,7 +63,10 @@ def test_pairs_become_pictures_of_one_situation(root: Path, tmp_path: Path) -> N
     # The boxes reach from 0 to 40 in both directions: 1.3 * 40 = 52 is wider and higher than the picture.
     assert (first.width, first.height) == (40, 50)
     assert first.situation.verb == "riding", "ridden in one picture, held in two: the rarer verb names it"
-    assert read_other_verbs(cuts) == {cut_name(ONE, 0): ("holding",), cut_name(ONE.replace("train", "dev"), 0): ("holding",)}
+    assert read_other_verbs(cuts) == {
+        cut_name(ONE, 0): ("holding",),
+        cut_name(ONE.replace("train", "dev"), 0): ("holding",),
+    }
     assert {role: (noun.noun, noun.box_xyxy) for role, noun in first.situation.nouns.items()} == {
         "human": ("person", (0, 0, 20, 30)),
         "object": ("bicycle", (10, 20, 40, 40)),

@@ -97,7 +97,9 @@ def test_no_hidden_verb_is_named(made: Made) -> None:
     assert split is not None
     assert (split.unseen, split.dev_unseen) == (("carrying",), ("washing",))
     whole = read_hico_det(made.root, "train")
-    assert {"carry", "wash"} <= {row.verb for image in whole.images for row in image.situations}, "there is what to hide"
+    assert {"carry", "wash"} <= {row.verb for image in whole.images for row in image.situations}, (
+        "there is what to hide"
+    )
     assert {image.situation.verb for image in read_annotations(made.work / "cuts", "train")} <= set(split.seen)
     told = [(part, text) for part, text in made.embedded if part != "the teacher's vocabulary"]
     assert {"dev pictures", "embedding the rationales", "rationales"} <= {part for part, _ in told}

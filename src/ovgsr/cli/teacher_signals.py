@@ -25,7 +25,12 @@ def signals(
         ),
     ] = "learned",
     teacher: Annotated[str, typer.Option(help="Multimodal LLM: folder, hub name, or 'sketch'.")] = "sketch",
-    split: Annotated[Path | None, typer.Option(help="Split file, ov_swig, or HICO-DET's rf_uc, nf_uc, uo, uv, uc0 ... uc4; default: the data set's own.")] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(
+            help="Split file, ov_swig, or HICO-DET's rf_uc, nf_uc, uo, uv, uc0 ... uc4; default: the data set's own."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of views and prompts.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
 ) -> None:

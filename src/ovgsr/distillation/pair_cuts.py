@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from ovgsr.data import swig
 from ovgsr.data.errors import DataError
 from ovgsr.data.hico_det import HicoDetFold, annotation_path, image_folder, read_hico_det
@@ -31,7 +29,7 @@ from ovgsr.files import write_bytes_atomically, write_text_atomically
 from ovgsr.hoi_vocabulary import NO_INTERACTION, HoiSplit, Interaction
 from ovgsr.interactions import HUMAN, OBJECT, PERSON
 from ovgsr.models.preprocess import load_image
-from ovgsr.situation import AnnotatedImage, BoxXyxy
+from ovgsr.situation import BoxXyxy
 from ovgsr.verb_split import VerbSplit
 from ovgsr.vocabulary import Vocabulary
 
@@ -100,7 +98,9 @@ def pair_cuts(fold: HicoDetFold, usual: Counter[str]) -> Iterator[PairCut]:
     gerunds = _gerunds(fold.vocabulary)
     for image in fold.images:
         for number, pair in enumerate(merge_rows(image)):
-            verbs = sorted((verb for verb in pair.verbs if verb != NO_INTERACTION), key=lambda verb: (usual[verb], verb))
+            verbs = sorted(
+                (verb for verb in pair.verbs if verb != NO_INTERACTION), key=lambda verb: (usual[verb], verb)
+            )
             crop = cut_box(pair, image.width, image.height)
             if verbs and all(_shows(box, crop) for box in (pair.human_box_xyxy, pair.object_box_xyxy)):
                 first, *others = (gerunds[verb] for verb in verbs)
@@ -167,7 +167,7 @@ def _write_tables(folder: Path, vocabulary: Vocabulary, verbs: VerbSplit, folds:
     frame = {"order": [HUMAN, OBJECT], "roles": {}, "def": "", "abstract": ""}
     nouns = {PERSON, *(cut.pair.object for cut in folds["train"])}
     space = {
-        "verbs": {verb: frame for verb in (*verbs.training, *verbs.dev_unseen, *verbs.unseen)},
+        "verbs": dict.fromkeys((*verbs.training, *verbs.dev_unseen, *verbs.unseen), frame),
         "nouns": {n.key: {"gloss": list(n.words), "def": ""} for n in vocabulary.nouns if n.key in nouns},
     }
     others = {cut.name: cut.others for cuts in folds.values() for cut in cuts if cut.others}
@@ -227,7 +227,7 @@ def _shows(box_xyxy: BoxXyxy, crop: tuple[int, int, int, int]) -> bool:
 
 def _plan(source: Path, held: HoiSplit | None, drop: Drop, has_dev: bool) -> dict[str, Any]:
     """What decides which cuts there are, and what they show."""
-    files = [annotation_path(source, fold) for fold in (("train", "dev") if has_dev else ("train",))]  # type: ignore[arg-type]
+    files = [annotation_path(source, fold) for fold in (("train", "dev") if has_dev else ("train",))]
     told = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     split = None if held is None else held.to_json()
     return {"format": "ovgsr-pair-cuts-1", "margin": MARGIN, "drop": drop, "files": told, "split": split}

@@ -83,7 +83,5 @@ def prepare_signals(
     if annotated_folds(data):
         observer.stage("cutting out the pairs")
         cuts = write_pair_cuts(data, work / CUTS, split=config.data.split, progress=observer.progress)
-        config = config.model_copy(
-            update={"data": config.data.model_copy(update={"root": str(cuts), "split": None})}
-        )
+        config = config.model_copy(update={"data": config.data.model_copy(update={"root": str(cuts), "split": None})})
     return signals(StageParts(config, work, teacher=teacher, device=device, observer=observer), kind)
