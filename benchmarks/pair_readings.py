@@ -33,6 +33,7 @@ BATCH = 50
 
 
 def main() -> None:
+    """Prints a line for each margin."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--teacher", default="sketch")

@@ -1,8 +1,8 @@
 """Human-object pairs as small pictures, one each: what a teacher is shown of them.
 
 A teacher that reads a whole picture says what is done somewhere in it. Cut to one pair, the picture shows one act, and
-everything that stage 1 does with pictures of one situation (``docs/mipd.md``) is done with the cuts: they are written as
-a data set in SWiG layout, whose verbs are named by their gerunds (``riding``), as teachers speak of what is done.
+everything that stage 1 does with pictures of one situation (``docs/mipd.md``) is done with the cuts: they are written
+as a data set in SWiG layout, whose verbs are named by their gerunds (``riding``), as teachers speak of what is done.
 
 A cut is the box around human and object with a margin, widened to a square as far as the picture goes: teachers squash
 or pad what is not square.
