@@ -85,9 +85,9 @@ class Batch(Movable):
     sizes_wh: Tensor  # (B, 2) float, pixels of the annotated pictures
     indices: Tensor  # (B,) long, positions in the data set
     targets: Targets | None = None
-    pairs: PairTargets | None = None
     teacher: TeacherSignals | None = None
     views: Views | None = None
+    pairs: PairTargets | None = None
 
 
 @dataclass(frozen=True)

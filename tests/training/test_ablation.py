@@ -178,7 +178,7 @@ def test_a_failing_cell_is_told_and_the_others_go_on(sketch_root: Path, tmp_path
     assert [cell.name for cell in carry_out(ablation, watch)] == ["broken/0"]
     assert ("finished", "plain/0") in watch.heard
     reason = next(heard for heard in watch.heard if heard[0] == "failed")[2]
-    assert "train.batch_size 5000 on 1 processes is more than an epoch's 120 pictures" in reason
+    assert "train.batch_size 5000 is more than an epoch's 120 pictures" in reason
     write_tables(ablation, ablation.cells())
     text = (ablation.out / "ablation.md").read_text()
     assert "| broken (failed) | 0, 1 failed | - |" in text

@@ -22,8 +22,8 @@ PATHS = {"name", "data.root", "distill.signals", "distill.view_store"}
 
 def _flat(recipe: str | None, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
     sections = load_config(recipe, overrides).model_dump()
-    name = {"name": sections.pop("name")}
-    return name | {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
+    plain = {name: sections.pop(name) for name in ("name", "task")}
+    return plain | {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
 
 
 @pytest.mark.parametrize(("recipe", "row", "unused"), ROWS, ids=[row[0] for row in ROWS])

@@ -24,7 +24,6 @@ from ovgsr.models.build import build_pair_student
 from ovgsr.models.image_adapter import tune
 from ovgsr.models.model_card import Provenance
 from ovgsr.models.pair_checkpoint import PairCheckpoint
-from ovgsr.models.pair_decode import Combinations
 from ovgsr.models.preprocess import Preprocess
 from ovgsr.models.text_encoder import TextEncoder, embed_vocabulary, load_text_encoder
 from ovgsr.recognizers.pairs import PairRecognizer, predict_annotated_pairs
@@ -62,8 +61,8 @@ class PairParts:
     loader: DataLoader[Batch]
 
     def beside_batch(self, device: torch.device) -> tuple[TextEmbeddings, Tensor]:
-        """The training words' texts, and which combinations of them training was offered."""
-        return self.text.to(device), trained_combinations(self.data.train).to(device)
+        """The training words' texts, and which combinations of them training may judge."""
+        return self.text.to(device), open_combinations(self.data.train, self.data.split).to(device)
 
     def validate(self, device: torch.device, config: Config, among: Processes) -> dict[str, float]:
         """Mean average precision on dev in percent (official, Default), its own unseen interactions included.
@@ -114,11 +113,16 @@ def _without(fold: HicoDetFold, unseen: frozenset[Interaction]) -> HicoDetFold:
     )
 
 
-def trained_combinations(train: HicoDetFold) -> Tensor:
-    """Where (V, N) a verb and an object (no object first) were offered to training together."""
-    listed = Combinations.listed(train.interactions, train.vocabulary)
-    table = torch.zeros(len(train.vocabulary.verbs), len(train.vocabulary.answers), dtype=torch.bool)
-    table[listed.verb_index, listed.object_index] = True
+def open_combinations(train: HicoDetFold, split: HoiSplit | None) -> Tensor:
+    """Where (V, N) a verb and an object (no object first) may be judged together: all that the split does not hold out.
+
+    A combination that is listed nowhere is a negative, as with the peers: without those, hardly a verb has negatives.
+    """
+    table = torch.ones(len(train.vocabulary.verbs), len(train.vocabulary.answers), dtype=torch.bool)
+    for verb, thing in split.held_out if split else ():
+        index = train.vocabulary.answer_index(thing)
+        if verb in train.vocabulary and index is not None:
+            table[train.vocabulary.verb_index(verb), index] = False
     return table
 
 

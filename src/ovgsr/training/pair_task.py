@@ -23,8 +23,8 @@ class PairTask(nn.Module):
     def forward(self, batch: Batch, text: TextEmbeddings, trained: Tensor) -> Losses:
         """Losses to add up, and numbers to look at, of one batch.
 
-        ``text`` holds the training words only; ``trained`` (V, N) is True where a verb and an object were offered to
-        training together.
+        ``text`` holds the training words only; ``trained`` (V, N) is True where a verb and an object may be
+        judged together.
         """
         if batch.pairs is None:
             raise ValueError("training needs a batch with annotated pairs")
