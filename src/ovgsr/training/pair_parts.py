@@ -119,6 +119,7 @@ def open_combinations(train: HicoDetFold, split: HoiSplit | None) -> Tensor:
     A combination that is listed nowhere is a negative, as with the peers: without those, hardly a verb has negatives.
     """
     table = torch.ones(len(train.vocabulary.verbs), len(train.vocabulary.answers), dtype=torch.bool)
+    table[:, 0] = False
     for verb, thing in split.held_out if split else ():
         index = train.vocabulary.answer_index(thing)
         if verb in train.vocabulary and index is not None:
