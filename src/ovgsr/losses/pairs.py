@@ -38,8 +38,8 @@ def pair_losses(
 ) -> Losses:
     """The terms of the last decoder layer, and as ``auxiliary`` the sum of all terms of the earlier ones.
 
-    ``trained`` (V, N) is True where a verb and an object may be judged together. A combination that a split holds out is
-    nobody's negative: what an annotator would say of it is not for training to know.
+    ``trained`` (V, N) is True where a verb and an object may be judged together. A combination that a split holds out
+    is nobody's negative: what an annotator would say of it is not for training to know.
     """
     every = [_terms(outputs, targets, trained, settings, pairs) for outputs in layers]
     weights = {"verb": settings.verb, "object": settings.noun, "box_l1": settings.box_l1, "box_giou": settings.box_giou}
