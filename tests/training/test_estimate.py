@@ -40,7 +40,9 @@ def test_steps_and_pictures_are_those_of_the_run(found: Estimate, sketch_root: P
     assert 0 < found.looked_at <= 2 * len(dev)
 
 
-def test_parameters_and_arithmetic_by_hand(found: Estimate) -> None:
+def test_parameters_and_arithmetic_by_hand(found: Estimate, config: Config) -> None:
+    views = config.distill.model_copy(update={"views": 0.0})
+    without_views = estimate(config.model_copy(update={"distill": views}))
     parts = {part.name: part for part in found.parts}
     assert parts["grounded"].trainable == 16 + 1
     assert parts["merge"].trainable == 2 * 16 * 16 + 16
@@ -54,6 +56,10 @@ def test_parameters_and_arithmetic_by_hand(found: Estimate) -> None:
     assert parts["merge"].flops == 2 * (2 * 16 * 16) * roles
     forward = sum(part.flops for part in found.parts)
     assert 2.5 * forward < found.flops < 3.2 * forward
+    # Half a view comes with a picture, and goes through the tower and the distilled readout.
+    plain = {part.name: part for part in without_views.parts}
+    assert parts["tower"].flops == 1.5 * plain["tower"].flops
+    assert parts["merge"].flops == plain["merge"].flops
     everything = sum(part.trainable + part.frozen for part in found.parts)
     trainable = sum(part.trainable for part in found.parts)
     assert found.fixed_bytes == 4 * (3 * everything + 3 * trainable)

@@ -32,8 +32,8 @@ def show(config: Config, found: Estimate, teraflops: float) -> None:
         ("disk: the state to resume from", _size(found.state_bytes)),
         (f"a step here ({timing.device}, timed on {timing.pictures} pictures)", f"{batch * timing.compute:.2f} s"),
         ("reading a batch, one core", f"{batch * timing.reading:.2f} s"),
-        ("the run here", f"{found.hours_here:.1f} hours"),
-        (f"the run at {teraflops:g} TFLOP/s sustained (not measured)", f"{found.hours_at(teraflops * 1e12):.1f} hours"),
+        ("the run here", f"{found.hours_here:.2f} hours"),
+        (f"the run at {teraflops:g} TFLOP/s sustained (not measured)", f"{found.hours_at(teraflops * 1e12):.2f} hours"),
     ]
     for row in rows:
         costs.add_row(*row)

@@ -30,7 +30,7 @@ class RecordedReadings:
         self, file_names: Sequence[str], settings: DistillSettings, *, text_fingerprint: str, text_width: int
     ) -> None:
         self._names = tuple(file_names)
-        self._share = settings.views
+        self.views_a_picture = settings.views
         self._store: SignalStore | None = None
         self._views: ViewStore | None = None
         self._tokens: TokenCache | None = None
@@ -78,7 +78,7 @@ class RecordedReadings:
         """Views drawn at random, ``distill.views`` of them a picture on average."""
         if self._views is None or self._store is None:
             return []
-        count = int(self._share) + int(generator.random() < self._share - int(self._share))
+        count = int(self.views_a_picture) + int(generator.random() < self.views_a_picture - int(self.views_a_picture))
         chosen = generator.integers(len(self._views.names), size=count).tolist()
         return [(self._views.picture(self._views.names[k]), self._store.view_scene(k)) for k in chosen]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ovgsr.config import Config
 from ovgsr.distillation.signal_store import estimate_bytes
-from ovgsr.tensors import Batch
+from ovgsr.tensors import Batch, Views
 from ovgsr.training.blocks import repeated_blocks
 from ovgsr.training.build import Parts, build_parts, build_task
 from ovgsr.training.engine import Engine
@@ -140,6 +140,10 @@ def _batch(parts: Parts, count: int, device: torch.device, repeat: int = 1) -> B
     examples = [parts.dataset[order[place % len(order)]] for place in range(count)]
     collate: Any = parts.loader.collate_fn
     batch: Batch = collate(examples * repeat)
+    if batch.views is not None and parts.readings is not None:  # as many as on average, not as many as were drawn
+        wanted = round(parts.readings.views_a_picture * count * repeat)
+        chosen = torch.arange(wanted) % len(batch.views.pixels)
+        batch = replace(batch, views=Views(batch.views.pixels[chosen], batch.views.scene[chosen]))
     return batch.to(device)
 
 
