@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ovgsr.config import Config, load_config
+from ovgsr.config import Config, ConfigError, load_config
 from ovgsr.data.swig import read_annotations
 from ovgsr.training.estimate import Estimate, estimate
 from ovgsr.vocabulary import swig_vocabulary
@@ -89,6 +89,11 @@ def test_hours_are_pictures_times_costs(found: Estimate) -> None:
     assert found.hours_at(1e9) == pytest.approx(pictures * found.flops / 1e9 / 3600)
     assert found.timing.compute > 0
     assert found.timing.reading > 0
+
+
+def test_interactions_are_refused(config: Config) -> None:
+    with pytest.raises(ConfigError, match="knows the task situations only, not interactions"):
+        estimate(config.model_copy(update={"task": "interactions"}))
 
 
 def test_swigs_number_and_words_stand_in_for_swig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

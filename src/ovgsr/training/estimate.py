@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from ovgsr.config import Config
+from ovgsr.config import Config, ConfigError
 from ovgsr.distillation.signal_store import estimate_bytes
 from ovgsr.tensors import Batch, Views
 from ovgsr.training.blocks import repeated_blocks
@@ -97,8 +97,10 @@ def estimate(config: Config) -> Estimate:
     """Builds what a run would build, counts and times a few batches of it, and writes nothing.
 
     Text embeddings are random; data and readings that are not there are stood in for (``stand_ins``). Raises what
-    building a run raises.
+    building a run raises, and ConfigError for another task than situations.
     """
+    if config.task != "situations":
+        raise ConfigError(f"{config.name}: --dry-run knows the task situations only, not {config.task}")
     config = config.model_copy(update={"data": config.data.model_copy(update={"workers": 0})})
     instead, missing = stand_ins(config)
     parts = build_parts(config, stand_ins=instead)
