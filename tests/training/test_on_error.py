@@ -114,5 +114,6 @@ def test_prepared_pictures_train_and_the_command_counts_what_is_left_out(
     command = ["train", str(recipe), "--out", str(out), "--on-error", "skip"]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
-    assert "5 pictures and records could not be used" in result.output
-    assert all(name in result.output for name in damaged[1])
+    said = "".join(result.output.split())  # lines are folded wherever the terminal ends
+    assert "5picturesandrecordscouldnotbeused" in said
+    assert all(name in said for name in damaged[1])
