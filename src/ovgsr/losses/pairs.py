@@ -32,16 +32,16 @@ Matches = tuple[Tensor, Tensor, Tensor]
 def pair_losses(
     layers: Sequence[PairOutputs],
     targets: PairTargets,
-    trained: Tensor,
+    judged: Tensor,
     settings: LossSettings,
     pairs: PairSettings,
 ) -> Losses:
     """The terms of the last decoder layer, and as ``auxiliary`` the sum of all terms of the earlier ones.
 
-    ``trained`` (V, N) is True where a verb and an object may be judged together. A combination that a split holds out
+    ``judged`` (V, N) is True where a verb and an object may be judged together. A combination that a split holds out
     is nobody's negative: what an annotator would say of it is not for training to know.
     """
-    every = [_terms(outputs, targets, trained, settings, pairs) for outputs in layers]
+    every = [_terms(outputs, targets, judged, settings, pairs) for outputs in layers]
     weights = {"verb": settings.verb, "object": settings.noun, "box_l1": settings.box_l1, "box_giou": settings.box_giou}
     weighted = [{name: weights[name] * term for name, term in terms.items()} for terms in every]
     losses, report = weighted[-1], {name: term.detach() for name, term in every[-1].items()}
@@ -52,7 +52,7 @@ def pair_losses(
 
 
 def _terms(
-    outputs: PairOutputs, targets: PairTargets, trained: Tensor, settings: LossSettings, pairs: PairSettings
+    outputs: PairOutputs, targets: PairTargets, judged: Tensor, settings: LossSettings, pairs: PairSettings
 ) -> dict[str, Tensor]:
     picture, query, pair = match_pairs(matching_cost(outputs, targets, settings, pairs), targets.mask)
     boxes, wanted = outputs.boxes_cxcywh[picture, query], targets.boxes_cxcywh[picture, pair]
@@ -63,7 +63,7 @@ def _terms(
         "verb": verb_focal_loss(
             outputs.verb_logits[picture, query],
             targets.verbs[picture, pair],
-            trained[:, things].T,
+            judged[:, things].T,
             alpha=pairs.focal_alpha,
             gamma=pairs.focal_gamma,
         ),

@@ -20,13 +20,13 @@ class PairTask(nn.Module):
         self.pairs = pairs
         self.projections = nn.ModuleDict()
 
-    def forward(self, batch: Batch, text: TextEmbeddings, trained: Tensor) -> Losses:
+    def forward(self, batch: Batch, text: TextEmbeddings, judged: Tensor) -> Losses:
         """Losses to add up, and numbers to look at, of one batch.
 
-        ``text`` holds the training words only; ``trained`` (V, N) is True where a verb and an object may be
+        ``text`` holds the training words only; ``judged`` (V, N) is True where a verb and an object may be
         judged together.
         """
         if batch.pairs is None:
             raise ValueError("training needs a batch with annotated pairs")
         layers = self.model.find_pairs(self.model.encode(batch.pixels), text)
-        return pair_losses(layers, batch.pairs, trained, self.loss, self.pairs)
+        return pair_losses(layers, batch.pairs, judged, self.loss, self.pairs)
