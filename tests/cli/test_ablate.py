@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from ovgsr.cli import ablation_bar
 from ovgsr.cli.ablate import ablate
-from ovgsr.cli.ablation_bar import AblationBar
+from ovgsr.cli.ablation_bar import AblationBar, CellFailedError, CellProcesses
 from ovgsr.errors import OvgsrError
 from ovgsr.training.ablation import Ablation, Cell
 from ovgsr.training.ablation_plan import AblationPlan, Row
@@ -80,6 +80,40 @@ def test_two_processes_at_a_time(
     again = CliRunner().invoke(command, [*asked, "--rows", "plain"])
     assert again.exit_code == 0, again.output
     assert "ablation.html" in again.output
+
+
+NOTES_ITS_CALL = """
+import pathlib, sys
+with (pathlib.Path(__file__).parent / "calls.txt").open("a") as calls:
+    calls.write(" ".join(sys.argv[sys.argv.index("--only-cell") + 1 :]) + "\\n")
+sys.exit("broken/0 --only-signals" in " ".join(sys.argv))
+"""
+
+
+def test_the_teachers_stage_of_a_kind_is_started_once_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, calls = tmp_path / "program.py", tmp_path / "calls.txt"
+    program.write_text(NOTES_ITS_CALL, encoding="utf-8")
+    monkeypatch.setattr(ablation_bar, "PROGRAM", (str(program),))
+    rows = (
+        Row(name="plain", title="plain", says="No teacher."),
+        Row(name="fixed", title="fixed", says="One kind.", signals="fixed"),
+        Row(name="other", title="other", says="The same kind.", signals="fixed"),
+        Row(name="broken", title="broken", says="Another, which fails at first.", signals="learned"),
+    )
+    ablation = Ablation(AblationPlan(rows=rows, seeds=(0, 1), against="plain"), tmp_path, tmp_path / "out")
+    processes = CellProcesses(["plan"])
+    for cell in ablation.cells():
+        if cell.name == "broken/0":
+            with pytest.raises(CellFailedError, match="ended with code 1"):
+                processes.execute(cell, lambda stage, done, total: None)
+        else:
+            processes.execute(cell, lambda stage, done, total: None)
+    first = ["plain/0", "fixed/0 --only-signals", "fixed/0", "other/0", "broken/0 --only-signals"]
+    assert calls.read_text().splitlines() == [
+        *first,
+        *("plain/1", "fixed/1", "other/1"),
+        *("broken/1 --only-signals", "broken/1"),
+    ], "a stage that failed is not taken for one that is there"
 
 
 BAD = [

@@ -116,16 +116,21 @@ class CellProcesses:
         self.arguments = list(arguments)
         self._running: set[subprocess.Popen[str]] = set()
         self._teacher = threading.Lock()
+        self._prepared: set[str] = set()
         self._stopped = False
 
     def execute(self, cell: Cell, progress: Tell) -> None:
         """Carries out a cell. Raises CellFailedError with what its process said last.
 
-        The teacher's stage of a cell runs by itself: rows share what it leaves, and two must not write it at a time.
+        The teacher's stage of a kind of signals runs once and by itself: rows and seeds share what it leaves, and two
+        must not write it at a time.
         """
-        if cell.row.signals is not None:
+        kind = cell.row.signals
+        if kind is not None and kind not in self._prepared:  # a kind that is there need not wait for another's stage
             with self._teacher:
-                self._run(cell, progress, "--only-signals")
+                if kind not in self._prepared:
+                    self._run(cell, progress, "--only-signals")
+                    self._prepared.add(kind)
         self._run(cell, progress)
 
     def stop(self) -> None:
