@@ -224,11 +224,12 @@ def _load_processor(folder: Path, config: Any) -> Any:
     Video processors exist on torchvision only, and nothing here shows a teacher a film.
     """
     import transformers
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor  # some versions hide it at the top
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
     local: dict[str, Any] = {"local_files_only": True}
     make_tokenizer: Any = transformers.AutoTokenizer
-    make_image_processor: Any = transformers.AutoImageProcessor
+    make_image_processor: Any = AutoImageProcessor
     try:
         family: Any = PROCESSOR_MAPPING[type(config)]
         picture_only: Any = type(family.__name__, (family,), {"check_argument_for_proper_class": _check_unless_none})
