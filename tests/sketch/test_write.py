@@ -168,7 +168,7 @@ def test_a_finished_set_is_left_alone(small: Path) -> None:
 
 
 def test_other_settings_and_foreign_folders_are_refused(small: Path, tmp_path: Path) -> None:
-    with pytest.raises(SketchError, match="other settings"):
+    with pytest.raises(SketchError, match=r"with other settings \(seed 7, not 8\); choose another folder"):
         write_small(small, seed=8)
     (tmp_path / "letter.txt").write_text("not yours")
     with pytest.raises(SketchError, match="no SketchSWiG"):

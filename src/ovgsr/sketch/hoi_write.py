@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import random
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from ovgsr.files import write_bytes_atomically
-from ovgsr.sketch.folder import UNFINISHED, as_json, draw_chunks, open_folder
+from ovgsr.sketch.folder import UNFINISHED, as_json, draw_set, open_folder
 from ovgsr.sketch.hoi_acts import combinations, objects, verbs
 from ovgsr.sketch.hoi_picture import PICTURE_SIZE, FloatBox, HoiPicture, draw_hoi_picture
 from ovgsr.sketch.hoi_split import FOLDS, dev_unseen, unseen
@@ -134,20 +132,15 @@ def _write_chunk(out: Path, chunk: HoiChunk) -> Iterator[int]:
     write_bytes_atomically(out / UNFINISHED / chunk.name, as_json(rows))
 
 
-def _instances_path(out: Path, fold: str) -> Path:
-    return out / f"instances_{fold}2015.json"
+def _instances(fold: str) -> str:
+    return f"instances_{fold}2015.json"
 
 
-def _is_complete(out: Path) -> bool:
-    files = [*(_instances_path(out, fold) for fold in FOLDS), out / SPLIT_FILE, out / "README.txt"]
-    return not (out / UNFINISHED).exists() and all(path.exists() for path in files)
-
-
-def _finish(out: Path, plan: HoiPlan) -> None:
-    """Join the rows of the chunks into HICO-DET's files and clear up."""
+def _tables(plan: HoiPlan, drawn: Mapping[str, list[Rows]]) -> dict[str, bytes]:
+    """HICO-DET's files, from the rows of the chunks."""
     folds: dict[str, list[Rows]] = {fold: [] for fold in FOLDS}
     for chunk in plan.chunks():
-        folds[chunk.fold] += json.loads((out / UNFINISHED / chunk.name).read_text(encoding="utf-8"))
+        folds[chunk.fold] += drawn[chunk.name]
     counts = Counter(number for rows in folds["train"] for number in rows["hoi"])
     tables = {
         "objects": list(objects()),
@@ -164,8 +157,7 @@ def _finish(out: Path, plan: HoiPlan) -> None:
         "unseen": [list(pair) for pair in unseen()],
         "dev_unseen": [list(pair) for pair in dev_unseen()],
     }
-    write_bytes_atomically(out / "README.txt", README.encode("utf-8"))
-    write_bytes_atomically(out / SPLIT_FILE, as_json(split, indent=1))
+    contents = {"README.txt": README.encode("utf-8"), SPLIT_FILE: as_json(split, indent=1)}
     for fold, rows in folds.items():
         instances = {
             "filenames": [file_name(fold, index) for index in range(len(rows))],
@@ -173,10 +165,8 @@ def _finish(out: Path, plan: HoiPlan) -> None:
             "size": [[PICTURE_SIZE, PICTURE_SIZE]] * len(rows),
             "empty": [index for index, row in enumerate(rows) if not row["hoi"]],
         }
-        write_bytes_atomically(_instances_path(out, fold), as_json({**instances, **tables}))
-    for stale in (out / "images").glob("*/.*.part"):
-        stale.unlink()
-    shutil.rmtree(out / UNFINISHED)
+        contents[_instances(fold)] = as_json({**instances, **tables})
+    return contents
 
 
 def write_sketch_hoi(
@@ -207,11 +197,13 @@ def write_sketch_hoi(
         raise SketchError("The numbers of pictures must not be negative and workers must be at least 1.")
     plan = HoiPlan(seed, train, dev, test)
     open_folder(out, PLAN_FILE, asdict(plan), "SketchHOI")
-    if _is_complete(out):
-        if progress is not None:
-            progress(train + dev + test, train + dev + test)
-        return
-    for folder in (UNFINISHED, *(f"images/{fold}2015" for fold in FOLDS)):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    draw_chunks(out, plan.chunks(), _write_chunk, progress, workers)
-    _finish(out, plan)
+    draw_set(
+        out,
+        plan.chunks(),
+        _write_chunk,
+        partial(_tables, plan),
+        files=("README.txt", SPLIT_FILE, *map(_instances, FOLDS)),
+        folders=[f"images/{fold}2015" for fold in FOLDS],
+        progress=progress,
+        workers=workers,
+    )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 import random
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -16,7 +16,7 @@ from ovgsr.files import write_bytes_atomically
 from ovgsr.sketch.annotate import Record, annotate
 from ovgsr.sketch.definitions import definitions
 from ovgsr.sketch.fillers import sketch_nouns, unseen_synsets
-from ovgsr.sketch.folder import UNFINISHED, as_json, draw_chunks, open_folder
+from ovgsr.sketch.folder import UNFINISHED, as_json, draw_set, open_folder
 from ovgsr.sketch.render import RenderedScene, render
 from ovgsr.sketch.sampling import sample_scene
 from ovgsr.sketch.scene import Scene
@@ -27,6 +27,7 @@ IMAGES = "images_512"
 TABLES = "SWiG_jsons"
 PLAN_FILE = "sketch_swig.json"
 SPLITS = ("dev", "test", "train")
+FILES = ("README.txt", *(f"{TABLES}/{name}.json" for name in ("imsitu_space", "open_vocabulary_split", *SPLITS)))
 
 README = """SketchSWiG: a procedural data set for grounded situation recognition
 
@@ -143,25 +144,20 @@ def open_vocabulary_split() -> dict[str, object]:
     }
 
 
-def _is_complete(out: Path) -> bool:
-    names = [f"{TABLES}/{name}.json" for name in (*SPLITS, "imsitu_space", "open_vocabulary_split")]
-    return not (out / UNFINISHED).exists() and all((out / name).exists() for name in [*names, "README.txt"])
-
-
-def _finish(out: Path, chunks: list[Chunk]) -> None:
-    """Join the records of the chunks into SWiG's files and clear up."""
-    write_bytes_atomically(out / "README.txt", README.encode("utf-8"))
-    write_bytes_atomically(out / TABLES / "imsitu_space.json", as_json(imsitu_space()))
-    write_bytes_atomically(out / TABLES / "open_vocabulary_split.json", as_json(open_vocabulary_split(), indent=1))
+def _tables(chunks: list[Chunk], drawn: Mapping[str, Any]) -> dict[str, bytes]:
+    """SWiG's files, from the records of the chunks."""
+    contents = {
+        "README.txt": README.encode("utf-8"),
+        f"{TABLES}/imsitu_space.json": as_json(imsitu_space()),
+        f"{TABLES}/open_vocabulary_split.json": as_json(open_vocabulary_split(), indent=1),
+    }
     for split in SPLITS:
         records: dict[str, object] = {}
         for chunk in chunks:
             if chunk.split == split:
-                records.update(json.loads((out / UNFINISHED / chunk.name).read_text(encoding="utf-8")))
-        write_bytes_atomically(out / TABLES / f"{split}.json", as_json(records))
-    for stale in (out / IMAGES).glob(".*.part"):
-        stale.unlink()
-    shutil.rmtree(out / UNFINISHED)
+                records.update(drawn[chunk.name])
+        contents[f"{TABLES}/{split}.json"] = as_json(records)
+    return contents
 
 
 def write_sketch_swig(
@@ -193,11 +189,13 @@ def write_sketch_swig(
     plan = Plan(seed, train, dev_per_verb, test_per_verb)
     chunks = plan.chunks()
     open_folder(out, PLAN_FILE, asdict(plan), "SketchSWiG")
-    if _is_complete(out):
-        if progress is not None:
-            progress(total := sum(chunk.amount for chunk in chunks), total)
-        return
-    for folder in (IMAGES, TABLES, UNFINISHED):
-        (out / folder).mkdir(exist_ok=True)
-    draw_chunks(out, chunks, _write_chunk, progress, workers)
-    _finish(out, chunks)
+    draw_set(
+        out,
+        chunks,
+        _write_chunk,
+        partial(_tables, chunks),
+        files=FILES,
+        folders=(IMAGES,),
+        progress=progress,
+        workers=workers,
+    )
