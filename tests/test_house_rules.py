@@ -18,7 +18,18 @@ FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = {
     **dict.fromkeys(("situation", "interactions", "vocabulary", "hoi_vocabulary", "verb_split", "errors", "files"), 0),
     **dict.fromkeys(
-        ("boxes", "tensors", "config", "captions", "noun_phrases", "inflections", "irregular_verbs", "hub"), 1
+        (
+            "boxes",
+            "tensors",
+            "config",
+            "captions",
+            "noun_phrases",
+            "inflections",
+            "irregular_verbs",
+            "hub",
+            "mat_files",
+        ),
+        1,
     ),
     **dict.fromkeys(("data", "sketch", "models", "losses", "evaluation", "teacher"), 2),
     **dict.fromkeys(

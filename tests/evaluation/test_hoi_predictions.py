@@ -15,6 +15,7 @@ from ovgsr.evaluation.hoi_columns import GoldPairs, ScoredPairs, encode_gold, en
 from ovgsr.evaluation.hoi_predictions import read_pairs
 from ovgsr.evaluation.predictions import PredictionsError, write_predictions
 from ovgsr.interactions import PairPrediction, ScoredPair
+from ovgsr.mat_files import MatFileError
 from ovgsr.situation import AnnotatedImage
 
 INTERACTIONS = [("hold", "cup"), ("ride", "horse"), ("feed", "horse")]
@@ -78,6 +79,8 @@ def test_whole_numbers_however_large_and_other_words_are_fine(gold: GoldPairs, t
         ({"pairs": [{**PAIR, "object_box": ["1", "2", "3", "4"]}]}, "'object_box' must hold finite numbers"),
         ({"pairs": [{**PAIR, "score": "high"}]}, "'score' must hold finite numbers"),
         ({"pairs": [{**PAIR, "score": True}]}, "'score' must hold finite numbers"),
+        ({"pairs": [PAIR, {**PAIR, "score": True}]}, r"pairs\[1\]: the field 'score' must hold finite numbers"),
+        ({"pairs": [{**PAIR, "human_box": [0, True, 5, 9.5]}]}, "'human_box' must hold finite numbers, not True"),
         ({"pairs": [{**PAIR, "score": [1]}]}, "'score' must hold finite numbers"),
         ({"pairs": [{**PAIR, "verb": 7}]}, "'verb' must be a name"),
         ({"pairs": [{**PAIR, "object": ["cup"]}]}, "'object' must be a name"),
@@ -164,7 +167,7 @@ def test_files_that_are_no_mat_file(gold: GoldPairs, tmp_path: Path, content: by
         savemat(path, {"all_boxes": HORSE})
         content = path.read_bytes()[:-200]
     path.write_bytes(content)
-    with pytest.raises(PredictionsError, match=message):
+    with pytest.raises(MatFileError, match=message):
         read_pairs(path, gold, (), Findings())
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from ovgsr.data.errors import DataError
 from ovgsr.data.hico_det import data_root
 from ovgsr.data.swig import Fold
-from ovgsr.errors import first_line
 from ovgsr.hoi_vocabulary import Interaction
+from ovgsr.mat_files import read_mat
 
 POSITIVE = 1
 """A label's other values mean: negative, unsure, not asked."""
@@ -29,18 +29,15 @@ def labels_path(source: Path) -> Path | None:
 def labelled_objects(path: Path, fold: Fold, interactions: Sequence[Interaction]) -> Mapping[str, frozenset[str]]:
     """Picture -> the objects of the interactions that it is labelled positive for.
 
-    ``interactions`` are HICO-DET's, in the order of its HOI ids. Raises DataError where the file is not theirs.
+    ``interactions`` are HICO-DET's, in the order of its HOI ids. Raises DataError or
+    MatFileError where the file is not theirs.
     """
-    from scipy.io import loadmat
-
     names = (f"list_{fold}", f"anno_{fold}")
-    try:
-        content = loadmat(path, variable_names=names, squeeze_me=True)
-        pictures, labels = (content[name] for name in names)
-    except KeyError as error:
-        raise DataError(f"{path}: the variable {error} is missing; is it HICO-DET's anno.mat?") from None
-    except Exception as error:  # scipy raises whatever a damaged file leads it to
-        raise DataError(f"{path}: cannot be read as a .mat file ({first_line(error)}); download it again") from None
+    content = read_mat(path, names, squeeze=True)
+    missing = [name for name in names if name not in content]
+    if missing:
+        raise DataError(f"{path}: the variable {missing[0]!r} is missing; is it HICO-DET's anno.mat?")
+    pictures, labels = (content[name] for name in names)
     if labels.shape != (len(interactions), len(pictures)):
         raise DataError(
             f"{path}: {names[1]!r} must be {len(interactions)} interactions x {len(pictures)} pictures, "

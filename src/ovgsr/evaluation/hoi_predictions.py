@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import operator
-import zlib
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ovgsr.errors import first_line
 from ovgsr.evaluation.columns import Findings
 from ovgsr.evaluation.hoi_columns import UNLISTED, Floats, GoldPairs, PairCollector, ScoredPairs
 from ovgsr.evaluation.predictions import PredictionsError, read_records
 from ovgsr.hoi_vocabulary import Interaction
 from ovgsr.interactions import InteractionError, PairPrediction
+from ovgsr.mat_files import read_mat
 
 Progress = Callable[[int, int], None]
 
@@ -30,7 +30,7 @@ def read_pairs(
 ) -> ScoredPairs:
     """The predictions of a file, or of a folder of ``detections_XX.mat``, numbered by ``objects`` (COCO's 80 in order).
 
-    Raises PredictionsError with the file, the place in it and the remedy.
+    Raises PredictionsError, or MatFileError, with the file, the place in it and the remedy.
     """
     path = Path(path)
     if path.is_dir():
@@ -65,7 +65,8 @@ def _columns(record: dict[str, Any], class_of: dict[Interaction, int]) -> tuple[
     try:
         names = list(map(_NAMES, pairs))
         classes = [class_of.get(interaction, UNLISTED) for interaction in names]
-        boxes, scores = np.array(list(map(_BOXES, pairs))), np.array(list(map(_SCORE, pairs)))
+        box_lists, score_list = list(map(_BOXES, pairs)), list(map(_SCORE, pairs))
+        boxes, scores = np.array(box_lists), np.array(score_list)
     except (KeyError, TypeError, ValueError):  # a field is missing, is no list, or is not four numbers
         return None
     if not pairs:
@@ -75,6 +76,8 @@ def _columns(record: dict[str, Any], class_of: dict[Interaction, int]) -> tuple[
     if boxes.shape != (len(pairs), 2, 4) or not {boxes.dtype.kind, scores.dtype.kind} <= {"f", "i"}:
         return None
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()) or scores.shape != (len(pairs),):
+        return None
+    if bool in {*map(type, chain(score_list, *chain.from_iterable(box_lists)))}:  # numpy takes true among numbers for 1
         return None
     return classes, boxes.reshape(-1, 8).astype(np.float64), scores.astype(np.float64)
 
@@ -128,15 +131,7 @@ def _read_mat(
 
 
 def _cells(path: Path, shape: tuple[int, int]) -> NDArray[np.object_]:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        cells = loadmat(path, variable_names=["all_boxes"]).get("all_boxes")
-    except NotImplementedError:
-        raise PredictionsError(f"{path}: a file of MATLAB 7.3; save it with save(..., '-v7')") from None
-    except (MatReadError, OSError, ValueError, TypeError, zlib.error) as error:
-        raise PredictionsError(f"{path}: cannot be read as a .mat file ({first_line(error)})") from None
+    cells = read_mat(path, ["all_boxes"]).get("all_boxes")
     if cells is None or cells.dtype != object or cells.shape != shape:
         what = "is missing" if cells is None else f"is {cells.dtype} of {' x '.join(map(str, cells.shape))}"
         wanted = f"a cell array of {shape[0]} interactions x {shape[1]} pictures"
