@@ -18,7 +18,7 @@ from ovgsr.recognizers.annotated import joined_scores, score_annotated
 from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.tensors import TextEmbeddings, VerbScores
 from ovgsr.training.training_data import TrainingData, harmonic_mean
-from ovgsr.training.validate import Alone, Processes, predict_dev, share, together
+from ovgsr.training.validate import Processes, dev_vocabulary, look_at_dev, predict_dev
 
 RECOGNITION_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 DISTILLED_SCALES = (7.0, 10.0, 15.0, 20.0, 30.0)
@@ -77,19 +77,8 @@ def dev_scores(
     recognizer: SituationRecognizer, data: TrainingData, config: Config, among: Processes | None = None
 ) -> DevScores:
     """The verb scores of all dev pictures; no frame is filled."""
-    among = among or Alone()
-    vocabulary = data.whole.with_verbs(data.split.candidates("dev"))
-    size = config.evaluation.batch_size
-    found = score_annotated(
-        recognizer,
-        share(data.dev, size, among),
-        data.pictures,
-        vocabulary,
-        batch_size=size,
-        workers=config.data.workers,
-        skipped=data.skipped,
-    )
-    scores = joined_scores(list(together(found, 1, -(-len(data.dev) // size), among)))
+    scores = joined_scores(list(look_at_dev(score_annotated, recognizer, data, config, among, a_batch=1)))
+    vocabulary = dev_vocabulary(data)
     _, text = recognizer.offer(vocabulary)
     words = recognizer.model.distilled_scores
     return DevScores(

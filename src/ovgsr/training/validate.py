@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol, TypeVar
 
@@ -13,6 +13,7 @@ from ovgsr.recognizers.annotated import predict_annotated
 from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.situation import ImagePrediction
 from ovgsr.training.training_data import TrainingData
+from ovgsr.vocabulary import Vocabulary
 
 _T = TypeVar("_T")
 
@@ -61,23 +62,42 @@ def together(found: Iterator[_T], a_batch: int, batches: int, among: Processes) 
             yield from part
 
 
-def predict_dev(
-    recognizer: SituationRecognizer, data: TrainingData, config: Config, among: Processes | None = None
-) -> Iterator[ImagePrediction]:
-    """Uncalibrated predictions on dev, its own unseen verbs competing."""
-    among = among or Alone()
-    vocabulary = data.whole.with_verbs(data.split.candidates("dev"))
-    size = config.evaluation.batch_size
-    found = predict_annotated(
+def look_at_dev(
+    look: Callable[..., Iterator[_T]],
+    recognizer: SituationRecognizer,
+    data: TrainingData,
+    config: Config,
+    among: Processes | None = None,
+    *,
+    a_batch: int | None = None,
+) -> Iterator[_T]:
+    """What ``look`` (of ``recognizers.annotated``) finds on dev, its own unseen verbs competing, by all processes.
+
+    ``look`` gives ``a_batch`` values a batch, by default one a picture.
+    """
+    among, size = among or Alone(), config.evaluation.batch_size
+    found = look(
         recognizer,
         share(data.dev, size, among),
         data.pictures,
-        vocabulary,
+        dev_vocabulary(data),
         batch_size=size,
         workers=config.data.workers,
         skipped=data.skipped,
     )
-    return together(found, size, -(-len(data.dev) // size), among)
+    return together(found, a_batch or size, -(-len(data.dev) // size), among)
+
+
+def dev_vocabulary(data: TrainingData) -> Vocabulary:
+    """The verbs that compete on dev, and all nouns."""
+    return data.whole.with_verbs(data.split.candidates("dev"))
+
+
+def predict_dev(
+    recognizer: SituationRecognizer, data: TrainingData, config: Config, among: Processes | None = None
+) -> Iterator[ImagePrediction]:
+    """Uncalibrated predictions on dev."""
+    return look_at_dev(predict_annotated, recognizer, data, config, among)
 
 
 def validate(
