@@ -11,12 +11,11 @@ from __future__ import annotations
 import argparse
 import random
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import plain_hoi_evaluator
+from bench_evaluator import best_of
 from ovgsr.evaluation.columns import Findings
 from ovgsr.evaluation.hico_det import MODES, KnownObjects, score
 from ovgsr.evaluation.hoi_columns import encode_gold, encode_pairs
@@ -25,8 +24,6 @@ from ovgsr.evaluation.predictions import write_predictions
 from ovgsr.hoi_vocabulary import Interaction
 from ovgsr.interactions import PairPrediction, ScoredPair
 from ovgsr.situation import AnnotatedImage, BoxXyxy, GroundedNoun, Situation
-
-Result = TypeVar("Result")
 
 
 def random_box(state: random.Random, grid: int) -> BoxXyxy:
@@ -72,16 +69,6 @@ def synthetic(
         annotated.append(AnnotatedImage(name, 640, 480, tuple(rows)))
         predictions.append(PairPrediction(name, tuple(scored[:pairs])))
     return annotated, predictions, interactions
-
-
-def best_of(repeat: int, action: Callable[[], Result]) -> tuple[float, Result]:
-    """The shortest of some runs in CPU seconds (other work on the machine does not count), and the last result."""
-    seconds = []
-    for _ in range(repeat):
-        start = time.process_time()
-        result = action()
-        seconds.append(time.process_time() - start)
-    return min(seconds), result
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
