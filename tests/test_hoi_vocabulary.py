@@ -90,6 +90,12 @@ def test_a_split_of_ones_own_round_trips() -> None:
     assert split.training(listed) == (("ride", "bicycle"),)
 
 
+def test_a_split_may_keep_interactions_for_dev_alone() -> None:
+    split = HoiSplit.from_json(FORMAT | {"dev_unseen": [["ride", "cow"]]})
+    assert split.unseen_on("dev") == split.held_out == {("ride", "cow")}
+    assert split.unseen_on("test") == frozenset()
+
+
 FORMAT = {"format": "ovgsr-hoi-split-1", "name": "mine"}
 FAULTS: list[tuple[Any, str]] = [
     ([], "the field 'format'"),

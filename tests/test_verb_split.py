@@ -141,5 +141,7 @@ def test_the_fingerprint_tells_verbs_and_pictures_but_not_their_order() -> None:
         VerbSplit("s", ("a", "b"), ("c",), rare_pictures=2, seed=1),
         VerbSplit("s", ("a", "b"), ("c",), rare_pictures=("a1", "a2")),
         VerbSplit("s", ("a", "b"), ("c",), dropped={"boxes": ("a1",)}),
+        VerbSplit("s", ("a", "b"), ("c",), unseen_nouns=("n9",)),
+        VerbSplit("s", ("a", "b"), ("c",), unseen_nouns=("n9",), dropped={"boxes": ("a1",)}),
     ]
-    assert len({split.fingerprint, *(other.fingerprint for other in others)}) == 6
+    assert len({split.fingerprint, *(other.fingerprint for other in others)}) == 8

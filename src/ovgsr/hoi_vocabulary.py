@@ -42,7 +42,7 @@ class HoiSplit:
     dev_unseen: frozenset[Interaction] = frozenset()
 
     def __post_init__(self) -> None:
-        if not self.unseen:
+        if not self.held_out:
             raise VocabularyError(f"the split {self.name!r} names no unseen interaction")
         both = sorted(self.unseen & self.dev_unseen)
         if both:

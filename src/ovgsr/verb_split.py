@@ -114,11 +114,11 @@ class VerbSplit:
     @property
     def fingerprint(self) -> str:
         """A SHA-256 of which verbs are seen, rare, unseen and dev-unseen, in whatever order the file lists them, and of
-        the pictures that the split leaves out, if any: what was made for one split is refused for another.
+        what leaves pictures out (nouns included), if anything does: what was made for one split is refused for another.
         """
         told: list[Any] = [sorted(verbs) for verbs in (self.seen, self.rare, self.unseen, self.dev_unseen)]
         few, dropped = self.rare_pictures, sorted(name for names in self.dropped.values() for name in names)
-        if few is not None or dropped:
+        if few is not None or dropped or self.unseen_nouns:
             told += [sorted(few) if isinstance(few, tuple) else [few, self.seed], dropped, sorted(self.unseen_nouns)]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 

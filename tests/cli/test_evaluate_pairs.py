@@ -16,6 +16,7 @@ from ovgsr.cli.main import app
 from ovgsr.data.errors import DataError
 from ovgsr.data.hico_labels import labelled_objects
 from ovgsr.hoi_vocabulary import Interaction, hico_det_interactions
+from ovgsr.mat_files import MatFileError
 
 RIDE, FEED, HOLD = LISTED = (("ride", "horse"), ("feed", "horse"), ("hold", "cup"))
 HUMAN, THING = [1, 1, 100, 100], [201, 1, 300, 100]
@@ -127,7 +128,7 @@ def test_labels_that_are_not_hicos(original: Path) -> None:
     with pytest.raises(DataError, match="'anno_test' must be 599 interactions x 3 pictures, not 600 x 3"):
         labelled_objects(path, "test", listed[1:])
     path.write_bytes(b"nothing")
-    with pytest.raises(DataError, match=r"anno\.mat: cannot be read as a \.mat file"):
+    with pytest.raises(MatFileError, match=r"anno\.mat: cannot be read as a \.mat file"):
         labelled_objects(path, "test", listed)
 
 
@@ -145,6 +146,24 @@ def test_what_does_not_fit_interactions_is_said(tmp_path: Path, options: tuple[s
     instances(tmp_path, LISTED, {"a.jpg": RIDE})
     result = evaluate("--predictions", lines(tmp_path, {"a.jpg": [(RIDE, 1.0)]}), "--data", tmp_path, *options)
     assert message in str(result.exception)
+
+
+def test_a_file_is_of_the_fold_that_it_is_named_for(tmp_path: Path) -> None:
+    instances(tmp_path, LISTED, {"a.jpg": RIDE})
+    file = (tmp_path / "instances_test2015.json").rename(tmp_path / "instances_dev2015.json")
+    arguments = ("--predictions", lines(tmp_path, {"a.jpg": [(RIDE, 1.0)]}), "--data")
+    for options in ((), ("--fold", "dev")):
+        assert "dev, Default" in evaluate(*arguments, file, *options).output
+    said = str(evaluate(*arguments, file, "--fold", "test").exception)
+    assert "this file's name says dev, --fold says test; give the file of that fold" in said
+    mine = file.rename(tmp_path / "mine.json")
+    assert "dev, Default" in evaluate(*arguments, mine, "--fold", "dev").output
+    assert "test, Default" in evaluate(*arguments, mine).output
+
+
+def test_what_is_no_data_set_is_said_for_both_layouts(tmp_path: Path) -> None:
+    said = str(evaluate("--predictions", "pairs.jsonl", "--data", tmp_path / "nowhere").exception)
+    assert "nowhere: neither SWiG_jsons/ nor HICO-DET's" in said
 
 
 def test_modes_are_not_for_swig(tmp_path: Path) -> None:

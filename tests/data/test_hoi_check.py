@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ovgsr.data.hoi_check import annotated_folds, check_hico_det
+from ovgsr.data.errors import DataError
+from ovgsr.data.hoi_check import annotated_folds, check_hico_det, holds_interactions
 
 from .hico_files import APPLE, BICYCLE, HUMAN, entry, record, write
 
@@ -114,14 +115,6 @@ def test_folds_that_number_interactions_differently_are_found(tmp_path: Path) ->
 
 SPLIT = {"format": "ovgsr-hoi-split-1", "name": "tiny"}
 SPLITS: list[tuple[dict[str, Any], list[str]]] = [
-    (SPLIT | {"unseen": [["hold", "apple"]]}, []),
-    (
-        SPLIT | {"unseen": [["ride", "bicycle"], ["hold", "apple"]], "dev_unseen": [["eat", "apple"]]},
-        [
-            "hoi_split.json: eat apple: is unseen by this split; training rows that show it: 1",
-            "hoi_split.json: ride bicycle: is unseen by this split; training rows that show it: 1",
-        ],
-    ),
     (
         SPLIT | {"unseen": [["ride", "horse"]]},
         [
@@ -131,6 +124,25 @@ SPLITS: list[tuple[dict[str, Any], list[str]]] = [
     ),
     (SPLIT, ["hoi_split.json: the split 'tiny' names no unseen interaction"]),
 ]
+
+
+def test_what_a_split_keeps_from_training_is_told_and_no_problem(tmp_path: Path) -> None:
+    root = write(tmp_path)
+    unseen, dev_unseen = [["ride", "bicycle"], ["hold", "apple"]], [["eat", "apple"]]
+    (root / "hoi_split.json").write_text(json.dumps(SPLIT | {"unseen": unseen, "dev_unseen": dev_unseen}))
+    report = check_hico_det(root)
+    assert report.ok
+    assert report.summary[-1] == "hoi_split.json: it keeps 2 of 3 training rows from training, which skips them"
+    (root / "hoi_split.json").write_text(json.dumps(SPLIT | {"unseen": [["hold", "apple"]]}))
+    assert len(check_hico_det(root).summary) == 2
+
+
+def test_a_split_file_is_no_fold(tmp_path: Path) -> None:
+    root = write(tmp_path)
+    (root / "hoi_split.json").write_text(json.dumps(SPLIT))
+    assert holds_interactions(root)
+    with pytest.raises(DataError, match=r"hoi_split\.json: a split has no pictures of its own; name the folder"):
+        holds_interactions(root / "hoi_split.json")
 
 
 @pytest.mark.parametrize(("split", "messages"), SPLITS)

@@ -18,13 +18,9 @@ def check(
     """
     from ovgsr.cli.progress import console, messages, progress_bar
     from ovgsr.data.check import check_swig
-    from ovgsr.data.errors import DataError
-    from ovgsr.data.hoi_check import annotated_folds, check_hico_det
+    from ovgsr.data.hoi_check import check_hico_det, holds_interactions
 
-    interactions = annotated_folds(root)
-    if not interactions and not (root / "SWiG_jsons").is_dir():
-        raise DataError(f"{root}: neither SWiG_jsons/ nor HICO-DET's instances_test2015.json or lists are there")
-    verify = check_hico_det if interactions else check_swig
+    verify = check_hico_det if holds_interactions(root) else check_swig
     with progress_bar("checking") as progress:
         report = verify(root, progress)
     for sentence in report.summary:

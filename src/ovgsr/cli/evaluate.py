@@ -30,7 +30,7 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Folder of the data set, in the layout of SWiG or HICO-DET, or a file.")],
     model: Annotated[str | None, typer.Option(help="Student to run: folder, hub name, or 'sketch'.")] = None,
     predictions: Annotated[Path | None, typer.Option(help="Predictions of any system (JSON Lines, .mat).")] = None,
-    fold: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
+    fold: Annotated[str | None, typer.Option(help="train, dev or test (the default, but for a file named so).")] = None,
     split: Annotated[
         Path | None, typer.Option(help="Split file, ov_swig, or HICO-DET's rf_uc, uv ...; default: the data set's own.")
     ] = None,
@@ -62,15 +62,16 @@ def evaluate(
     """
     from ovgsr.cli.evaluate_pair_model import PairModel
     from ovgsr.cli.evaluate_pairs import evaluate_interactions
-    from ovgsr.data.hoi_check import annotated_folds
+    from ovgsr.data.hoi_check import holds_interactions
 
     _require_one_source(model, predictions, teacher, save_predictions)
-    if annotated_folds(data):
+    if holds_interactions(data):
         student = PairModel(model, device, all_combinations, boxes, save_predictions) if model else None
         evaluate_interactions(student or predictions, data, fold, split, profile, mode, json_out)
         return
     if mode or all_combinations or boxes:
         raise _not_interactions(data)
+    fold = fold or "test"
     profiles = tuple(profile or ("official", "coformer"))
     notices: tuple[str, ...] = ()
     if predictions is not None:

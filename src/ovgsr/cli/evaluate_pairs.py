@@ -28,7 +28,7 @@ class System(Protocol):
 def evaluate_interactions(
     source: Path | System | None,
     data: Path,
-    fold: str,
+    fold: str | None,
     split: Path | None,
     profile: Sequence[str] | None,
     mode: Sequence[str] | None,
@@ -61,8 +61,8 @@ class PairTest:
     modes: Sequence[str]
 
 
-def pair_test(data: Path, fold: str, split: Path | None, modes: Sequence[str]) -> PairTest:
-    """Reads what predictions are scored against."""
+def pair_test(data: Path, fold: str | None, split: Path | None, modes: Sequence[str]) -> PairTest:
+    """Reads what predictions are scored against; without a fold, what a file's name tells of, or test."""
     from ovgsr.data.errors import DataError
     from ovgsr.data.hico_det import fold_of, read_hico_det
     from ovgsr.data.hico_labels import labelled_objects, labels_path
@@ -70,11 +70,14 @@ def pair_test(data: Path, fold: str, split: Path | None, modes: Sequence[str]) -
     from ovgsr.evaluation.hico_det import MODES, KnownObjects, mode_named
     from ovgsr.hoi_vocabulary import hico_det_interactions
 
-    if fold not in FOLDS:
+    asked = fold_of(data) if fold is None else next((known for known in FOLDS if known == fold), None)
+    if asked is None:
         raise DataError(f"the fold {fold!r} does not exist; choose train, dev or test")
+    named = fold_of(data, otherwise=asked)
+    if named != asked:
+        raise DataError(f"{data}: this file's name says {named}, --fold says {fold}; give the file of that fold")
     for name in modes:
         mode_named(name)
-    named = fold_of(data) if data.is_file() else next(known for known in FOLDS if known == fold)
     read = read_hico_det(data, named)
     original = read.interactions == hico_det_interactions()
     labels = labels_path(data) if original else None

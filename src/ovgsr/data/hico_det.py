@@ -57,10 +57,10 @@ class HicoDetFold:
     broken: tuple[BrokenRow, ...] = ()
 
 
-def fold_of(source: Path) -> Fold:
-    """The fold that a file's name tells of; test where it tells of none, as for a folder."""
+def fold_of(source: Path, otherwise: Fold = "test") -> Fold:
+    """The fold that a file's name tells of, or the other where it tells of none, as for a folder."""
     name = Path(source).name
-    return next((fold for fold in FOLDS if fold in name and not Path(source).is_dir()), "test")
+    return next((fold for fold in FOLDS if fold in name and not Path(source).is_dir()), otherwise)
 
 
 def annotation_path(source: Path, fold: Fold) -> Path:

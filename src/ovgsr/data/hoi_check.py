@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
@@ -14,10 +14,22 @@ from ovgsr.data.hico_det import HicoDetFold, annotation_path, data_root, fold_of
 from ovgsr.data.hoi_pairs import box_of, merge_rows, object_of
 from ovgsr.data.hoi_splits import read_hoi_split, require_known_interactions, split_path
 from ovgsr.data.problems import CheckReport, Problem
-from ovgsr.data.swig import FOLDS, Fold
+from ovgsr.data.swig import FOLDS, Fold, space_path
 from ovgsr.hoi_vocabulary import hico_det_interactions, hico_det_rare
 from ovgsr.interactions import HUMAN, OBJECT
 from ovgsr.situation import AnnotatedImage
+
+
+def holds_interactions(source: Path) -> bool:
+    """Whether data are in the HICO-DET format; False: a folder in that of SWiG. Raises DataError for anything else."""
+    source = Path(source)
+    if source.is_file() and source.name == split_path(source).name:
+        raise DataError(f"{source}: a split has no pictures of its own; name the folder it is in")
+    if annotated_folds(source):
+        return True
+    if not space_path(source).parent.is_dir():
+        raise DataError(f"{source}: neither SWiG_jsons/ nor HICO-DET's instances_test2015.json or lists are there")
+    return False
 
 
 def annotated_folds(source: Path) -> tuple[Fold, ...]:
@@ -49,7 +61,7 @@ def check_hico_det(source: Path, progress: Callable[[int, int], None] | None = N
         summary.append(f"{path.name}: {_summary(folds[fold])}")
         problems += _check_fold(_relative(root, path), path, folds[fold])
     problems += _check_agreement(folds)
-    problems += _check_split(source, root, folds)
+    problems += _check_split(source, root, folds, summary)
     pictures: list[Picture] = []
     for fold, read in folds.items():
         folder = image_folder(source, fold)
@@ -128,7 +140,7 @@ def _check_agreement(folds: Mapping[Fold, HicoDetFold]) -> Iterator[Problem]:
         yield Problem(" and ".join(folds), "", "list different interactions, or in another order; a HOI id means one")
 
 
-def _check_split(source: Path, root: Path, folds: Mapping[Fold, HicoDetFold]) -> Iterator[Problem]:
+def _check_split(source: Path, root: Path, folds: Mapping[Fold, HicoDetFold], summary: list[str]) -> Iterator[Problem]:
     path = split_path(source)
     file = _relative(root, path)
     try:
@@ -141,11 +153,10 @@ def _check_split(source: Path, root: Path, folds: Mapping[Fold, HicoDetFold]) ->
         yield Problem(file, "", _without_path(error, path))
         return
     training = folds["train"].images if "train" in folds else ()
-    shown = Counter((s.verb, object_of(s)) for image in training for s in image.situations)
-    for interaction in sorted(split.held_out & shown.keys()):
-        yield Problem(
-            file, " ".join(interaction), f"is unseen by this split; training rows that show it: {shown[interaction]}"
-        )
+    rows = [(s.verb, object_of(s)) for image in training for s in image.situations]
+    held = sum(row in split.held_out for row in rows)
+    if held:
+        summary.append(f"{file}: it keeps {held} of {len(rows)} training rows from training, which skips them")
 
 
 def _without_path(error: DataError, path: Path) -> str:
