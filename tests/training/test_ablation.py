@@ -19,9 +19,10 @@ from ovgsr.data.swig import read_split
 from ovgsr.evaluation.predictions import read_predictions
 from ovgsr.training import ablation_cell
 from ovgsr.training.ablation import Ablation, Cell, Progress, run_cells
-from ovgsr.training.ablation_cell import StageWatcher, read_records, run_cell
+from ovgsr.training.ablation_cell import StageWatcher, run_cell
 from ovgsr.training.ablation_plan import AblationError, AblationPlan, Row
 from ovgsr.training.ablation_report import markdown, page, write_tables
+from ovgsr.training.ablation_situations import read_fold, read_records
 from ovgsr.training.ablation_statistics import weighted_ausuc
 from ovgsr.training.ablation_table import read_table
 
@@ -278,7 +279,7 @@ def test_data_without_a_split_is_refused(sketch_root: Path, tmp_path: Path) -> N
     with pytest.raises(
         AblationError, match=r"has no split into seen, rare and unseen verbs; give one with data\.split"
     ):
-        ablation_cell.read_fold(data, None, "test")
+        read_fold(data, None, "test")
 
 
 def test_the_plan_file_survives_a_round_trip(tmp_path: Path) -> None:

@@ -16,16 +16,18 @@ if TYPE_CHECKING:
 
 
 def ablate(
-    data: Annotated[Path, typer.Option(help="Folder of the data set, in SWiG layout, with a verb split.")],
+    data: Annotated[
+        Path, typer.Option(help="Folder of the data set, in the layout of SWiG (with a verb split) or of HICO-DET.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the runs, their scores and the table.")],
     plan: Annotated[
-        str, typer.Argument(help="A YAML file, or a plan that the package carries: sketch, swig.")
+        str, typer.Argument(help="A YAML file, or a plan of the package: sketch, sketch_hoi, swig, hico_det.")
     ] = "sketch",
     rows: Annotated[str | None, typer.Option(help="Only these rows: a,b. Default: all of the plan.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Only these seeds: 0,1. Default: the plan's.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; above 1 each has a process and one thread.")] = 1,
     split: Annotated[
-        str | None, typer.Option(help="Seen / rare / unseen verbs: a file, or ov_swig; default: the plan's or data's.")
+        str | None, typer.Option(help="Who is unseen: a file, ov_swig, rf_uc ...; default: the plan's or the data's.")
     ] = None,
     override: Annotated[
         list[str] | None, typer.Option(help="A setting for every row, section.key=value; may be repeated.")
@@ -114,14 +116,15 @@ def _print_table(ablation: Ablation, cells: Sequence[Cell]) -> None:
 
     from ovgsr.cli.progress import console
     from ovgsr.training.ablation_report import result_cells
-    from ovgsr.training.ablation_table import COLUMNS, PARTS, columns_of, read_table
+    from ovgsr.training.ablation_table import read_table
 
-    columns = [*columns_of("calibrated"), *(column for column in COLUMNS if column.key == "ausuc")]
-    header, rows = result_cells(read_table(ablation, cells, draws=1), columns)
-    title = f"{ablation.plan.title}. {PARTS['calibrated']}; {ablation.plan.fold}, percent"
+    results = read_table(ablation, cells, draws=1)
+    summary = results.scoring.summary
+    header, rows = result_cells(results, summary.columns)
+    title = f"{ablation.plan.title}. {summary.title}; {ablation.plan.fold}, percent"
     table = Table(title=title, title_justify="left")
     for position, name in enumerate(header):
-        table.add_column(name, justify="right" if position else "left")
+        table.add_column(name, justify="right" if position else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(str(cell)).replace("\N{NO-BREAK SPACE}", "") for cell in row))
     console.print(table)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ovgsr.report import TableSection
     from ovgsr.situation import ImagePrediction
     from ovgsr.training.ablation import Ablation, Cell
-    from ovgsr.training.ablation_cell import ScoredFold
+    from ovgsr.training.ablation_situations import ScoredFold
 
 ROWS = ("mipd", "no_teacher")
 
@@ -61,7 +61,7 @@ def show_both(ablation: Ablation, cells: list[Cell], out: Path, command: str) ->
     from ovgsr.cli.progress import console
     from ovgsr.recognizers.student import SituationRecognizer
     from ovgsr.report import Report, write_report
-    from ovgsr.training.ablation_cell import read_fold
+    from ovgsr.training.ablation_situations import read_fold
     from ovgsr.training.comparison import compare_pictures, side_by_side
 
     fold = read_fold(ablation.data, None, "test")

@@ -54,6 +54,11 @@ class Cell:
         return self.folder / "pictures.json"
 
     @property
+    def classes(self) -> Path:
+        """What each interaction scored, where the task is interactions."""
+        return self.folder / "classes.json"
+
+    @property
     def samples(self) -> Path:
         """Predictions of some test pictures, for showing."""
         return self.folder / "samples.jsonl"
@@ -106,6 +111,11 @@ class Ablation:
         """The changes that all rows share."""
         return (*self.plan.overrides, *self.overrides)
 
+    @property
+    def task(self) -> str:
+        """What all rows are trained for: that of the row that others are compared with."""
+        return self.config(self.cell(self.plan.against, self.plan.seeds[0])).task
+
     def cell(self, row: str, seed: int) -> Cell:
         """A row with a seed. Raises AblationError for a row that the plan does not have."""
         return Cell(self.plan.row(row), seed, self.out / row / str(seed))
@@ -148,9 +158,21 @@ class Ablation:
         return load_config(None if row.recipe == DEFAULTS else row.recipe, changes)
 
     def require_recipes(self, cells: Sequence[Cell]) -> None:
-        """Raises ConfigError or AblationError before hours of work: a misspelt setting, a cell made with others."""
+        """Raises ConfigError or AblationError before hours of work: a misspelt setting, a cell made with others, a row
+        for another task."""
+        task = self.task
         for cell in cells:
             record = self.record(cell)
+            if cell.row.teacher_only:
+                if task == "interactions":
+                    raise AblationError(
+                        f"the row {cell.row.name!r}: no teacher is prompted for interactions; remove it"
+                    )
+            elif record["config"]["task"] != task:
+                raise AblationError(
+                    f"the row {cell.row.name!r} is for {record['config']['task']}, {self.plan.against!r} for {task}; "
+                    "one table holds one task"
+                )
             if cell.asked.is_file():
                 self._require_same(cell, record)
 

@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 
-from ovgsr.evaluation.predictions import read_predictions
 from ovgsr.files import write_text_atomically
 from ovgsr.report import Cell as TableCell
 from ovgsr.report import PictureSection, Report, TableSection, write_report
 from ovgsr.training.ablation import Ablation, Cell
-from ovgsr.training.ablation_cell import read_fold
+from ovgsr.training.ablation_scoring import Column, Part, columns_of
 from ovgsr.training.ablation_statistics import Difference, Interval
-from ovgsr.training.ablation_table import COLUMNS, PARTS, AblationTable, Column, Part, TableRow, columns_of, read_table
-from ovgsr.training.comparison import compare_pictures
+from ovgsr.training.ablation_table import AblationTable, TableRow, read_table
 
 PICTURES_A_SIDE = 6
 _SPACE = "\N{NO-BREAK SPACE}"
-_COMPARED: tuple[Part, ...] = ("verbs", "calibrated", "roles")
-_PART_NOTES: Mapping[Part, str] = MappingProxyType(
-    {
-        "verbs": "Without the constants. AUSUC and unseen among unseen owe nothing to one.",
-        "calibrated": "The constants were chosen on dev pictures alone.",
-        "roles": "Value and grounded value in the annotated verb's frame; the last column asks for the verb as well, "
-        "with the constants.",
-        "cost": "ms a training step: the median over the run's log, on the machine that ran it.",
-    }
-)
 METHOD = "mipd"
 """The row whose pictures are shown beside those of the plan's ``against``; without it the last row stands in."""
 
@@ -49,13 +36,13 @@ def markdown(table: AblationTable, command: str = "") -> str:
     """The table, the differences and how they were made."""
     plan = table.ablation.plan
     parts = [f"# {plan.title}", note(table)]
-    for part, title in PARTS.items():
-        parts += [f"## {title}", _lines(*result_cells(table, columns_of(part))), _PART_NOTES[part]]
+    for part in table.scoring.parts:
+        parts += [f"## {part.title}", _lines(*result_cells(table, part.columns)), part.note]
     parts += [f"**{name}**: {reason}" for name, reason in failures(table)]
     for base in table.differences:
         parts += [f"## Minus {_title(table, base)}", difference_note(table, base)]
-        for part in _COMPARED:
-            parts += [f"### {PARTS[part]}", _lines(*difference_cells(table, base, part))]
+        for part in _compared(table):
+            parts += [f"### {part.title}", _lines(*difference_cells(table, base, part))]
     parts.append("## The rows")
     parts.append("\n".join(f"- **{row.row.title}** (`{row.row.name}`): {row.row.says}" for row in table.rows))
     if command:
@@ -65,17 +52,18 @@ def markdown(table: AblationTable, command: str = "") -> str:
 
 def csv_text(table: AblationTable) -> str:
     """One line a row and seed, then its mean and standard deviation; full precision, empty where there is nothing."""
+    keys = [column.key for column in columns_of(table.scoring)]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["row", "seed", "state", *(column.key for column in COLUMNS)])
+    writer.writerow(["row", "seed", "state", *keys])
     for row in table.rows:
         for seed in sorted({*row.seeds, *row.failed, *row.missing}):
             state = "failed" if seed in row.failed else "missing" if seed in row.missing else "finished"
-            numbers = [row.values[column.key].get(seed) for column in COLUMNS]
+            numbers = [row.values[key].get(seed) for key in keys]
             writer.writerow([row.row.name, seed, state, *map(_plain, numbers)])
         for name, numbers in (
-            ("mean", [row.mean(column.key) for column in COLUMNS]),
-            ("deviation", [row.deviation(column.key) for column in COLUMNS]),
+            ("mean", [row.mean(key) for key in keys]),
+            ("deviation", [row.deviation(key) for key in keys]),
         ):
             writer.writerow([row.row.name, name, "", *map(_plain, numbers)])
     return buffer.getvalue()
@@ -89,16 +77,16 @@ def page(table: AblationTable, command: str = "", *, pictures: bool = True) -> R
     """The HTML page."""
     plan = table.ablation.plan
     sections: list[TableSection | PictureSection] = []
-    for part, title in PARTS.items():
-        columns, rows = result_cells(table, columns_of(part))
-        sections.append(TableSection(title, columns, rows, _PART_NOTES[part]))
+    for part in table.scoring.parts:
+        columns, rows = result_cells(table, part.columns)
+        sections.append(TableSection(part.title, columns, rows, part.note))
     if failures(table):
         sections.append(TableSection("Failed cells", ("cell", "reason"), failures(table)))
     for base in table.differences:
-        for part in _COMPARED:
+        for place, part in enumerate(_compared(table)):
             columns, rows = difference_cells(table, base, part)
-            explained = difference_note(table, base) if part == _COMPARED[0] else ""
-            sections.append(TableSection(f"Minus {_title(table, base)}: {PARTS[part]}", columns, rows, explained))
+            explained = "" if place else difference_note(table, base)
+            sections.append(TableSection(f"Minus {_title(table, base)}: {part.title}", columns, rows, explained))
     said = [(row.row.title, row.row.name, row.row.says, _made(row)) for row in table.rows]
     sections.append(TableSection("How each row was made", ("row", "name", "what it is", "settings"), said))
     if pictures:
@@ -112,6 +100,10 @@ def page(table: AblationTable, command: str = "", *, pictures: bool = True) -> R
     )
 
 
+def _compared(table: AblationTable) -> list[Part]:
+    return [part for part in table.scoring.parts if part.compared]
+
+
 def _made(row: TableRow) -> str:
     if row.row.teacher_only:
         return f"the teacher, prompted; roles by {row.row.teacher_roles}"
@@ -121,13 +113,11 @@ def _made(row: TableRow) -> str:
 
 def note(table: AblationTable) -> str:
     """What the table's numbers are."""
-    plan = table.ablation.plan
     seeds = max((len(row.seeds) for row in table.rows), default=0)
     spread = "± is the standard deviation over seeds (n - 1)." if seeds > 1 else "One seed: no spread."
     return (
-        f"Pictures of {plan.fold}, percent, official profile. {spread} The constants for unseen and rare verbs were "
-        "chosen on dev; stage 1 was run once for all seeds; a row without any (a closed vocabulary, the teacher) has "
-        "the same numbers with and without."
+        f"Pictures of {table.ablation.plan.fold}, percent. {table.scoring.note} {spread} Stage 1 was run once for all "
+        "seeds."
     )
 
 
@@ -135,9 +125,8 @@ def difference_note(table: AblationTable, base: str) -> str:
     """What the differences and their intervals are."""
     return (
         f"Points more than {_title(table, base)}, paired by seed. First bracket: 95 % interval by Student's t over the "
-        "seeds; a dash where one seed is common. Second, for verb top-1 and AUSUC: 95 % bootstrap interval, seeds and "
-        "test pictures drawn anew, both rows on the same draws. Three seeds make the first wide; the second then "
-        "understates how much seeds differ."
+        f"seeds; a dash where one seed is common. Second, {table.scoring.drawn}, both rows on the same draws. Three "
+        "seeds make the first wide; the second then understates how much seeds differ."
     )
 
 
@@ -155,9 +144,8 @@ def difference_cells(
     table: AblationTable, base: str, part: Part
 ) -> tuple[tuple[str, ...], list[tuple[TableCell, ...]]]:
     """Header and rows of text: the differences of a part's columns from the row ``base``."""
-    columns = columns_of(part)
-    return ("row", *(column.title for column in columns)), [
-        (_title(table, name), *(_difference(by_column.get(column.key)) for column in columns))
+    return ("row", *(column.title for column in part.columns)), [
+        (_title(table, name), *(_difference(by_column.get(column.key), column.digits) for column in part.columns))
         for name, by_column in table.differences[base].items()
     ]
 
@@ -191,21 +179,21 @@ def _mean_and_spread(row: TableRow, column: Column) -> str:
     return f"{centre:.{column.digits}f}{_SPACE}±{_SPACE}{spread:.{column.digits}f}"
 
 
-def _difference(difference: Difference | None) -> str:
+def _difference(difference: Difference | None, digits: int) -> str:
     if difference is None:
         return "-"
-    parts = [_signed(difference.mean), _bracket(difference.t_interval)]
+    parts = [_signed(difference.mean, digits), _bracket(difference.t_interval, digits)]
     if difference.bootstrap is not None:
-        parts.append(_bracket(difference.bootstrap))
+        parts.append(_bracket(difference.bootstrap, digits))
     return " ".join(parts)
 
 
-def _bracket(interval: Interval | None) -> str:
-    return "-" if interval is None else f"[{_signed(interval[0])},{_SPACE}{_signed(interval[1])}]"
+def _bracket(interval: Interval | None, digits: int) -> str:
+    return "-" if interval is None else f"[{_signed(interval[0], digits)},{_SPACE}{_signed(interval[1], digits)}]"
 
 
-def _signed(points: float) -> str:
-    return f"{round(points, 1) + 0.0:+.1f}"  # no minus zero
+def _signed(points: float, digits: int) -> str:
+    return f"{round(points, digits) + 0.0:+.{digits}f}"  # no minus zero
 
 
 def _title(table: AblationTable, name: str) -> str:
@@ -226,15 +214,13 @@ def differing_pictures(table: AblationTable) -> list[PictureSection]:
     if base is None or method is None:
         return []
     common = sorted(set(base.seeds) & set(method.seeds))
-    cells = [ablation.cell(row.row.name, common[0]) for row in (method, base)] if common else []
-    if not cells or not all(cell.samples.is_file() for cell in cells):
+    if not common:
         return []
-    fold = read_fold(ablation.data, ablation.config(cells[1]).data.split, ablation.plan.fold)
-    ours, theirs = (list(read_predictions(cell.samples)) for cell in cells)
+    cells = (ablation.cell(method.row.name, common[0]), ablation.cell(base.row.name, common[0]))
+    if not all(cell.samples.is_file() for cell in cells):
+        return []
     titles = (method.row.title, base.row.title)
-    return compare_pictures(
-        ablation.data, fold.vocabulary, fold.split, fold.images, ours, theirs, titles, PICTURES_A_SIDE, fold=fold.name
-    )
+    return list(table.scoring.differing_pictures(ablation, cells, titles, PICTURES_A_SIDE))
 
 
 def paths(out: Path) -> tuple[Path, Path, Path]:

@@ -3,6 +3,7 @@
 Two intervals stand beside a difference, both 95 %. Student's t over the seeds asks what other seeds would give, on
 these very pictures. The bootstrap draws seeds and pictures anew (Efron and Tibshirani, "An Introduction to the
 Bootstrap", 1993), so it also asks what other pictures of the same verbs would give. Three seeds make both wide.
+A mean over interactions draws those in place of pictures (``ablation_interactions.py``).
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Difference:
     t_interval: Interval | None
     """Student's t over the seeds; None where only one seed is common to both rows."""
     bootstrap: Interval | None = None
-    """Seeds and pictures drawn anew; None where pictures were not kept or the number is no mean over pictures."""
+    """Seeds and pictures (or interactions) drawn anew; None where they were not kept or the number is no such mean."""
 
 
 def paired_difference(
@@ -150,11 +151,7 @@ def bootstrap_top1(
         return np.stack([(rank[members] == 0).astype(np.float64) for rank in ranks])
 
     gain = right(ours) - right(theirs)  # (seeds, pictures)
-    count = gain.shape[1]
-    per_seed = np.concatenate(
-        [weights.astype(np.float64) @ gain.T / count for weights in _chunks(_picture_draws(count, draws, seed))]
-    )
-    return _interval(100 * per_seed, seed)
+    return interval_of(100 * drawn_means(gain, draws, seed), seed)
 
 
 def bootstrap_ausuc(
@@ -172,12 +169,12 @@ def bootstrap_ausuc(
     seen, unseen = np.flatnonzero(groups == "seen"), np.flatnonzero(groups == "unseen")
     if not len(seen) or not len(unseen):
         return None
-    of_seen, of_unseen = _picture_draws(len(seen), draws, seed), _picture_draws(len(unseen), draws, seed + 1)
+    of_seen, of_unseen = _drawn(len(seen), draws, seed), _drawn(len(unseen), draws, seed + 1)
     areas = [
         np.stack([weighted_ausuc(cell.margin[seen], cell.margin[unseen], of_seen, of_unseen) for cell in cells], axis=1)
         for cells in (ours, theirs)
     ]
-    return _interval(100 * (areas[0] - areas[1]), seed)
+    return interval_of(100 * (areas[0] - areas[1]), seed)
 
 
 def weighted_ausuc(seen: Floats, unseen: Floats, of_seen: npt.NDArray[Any], of_unseen: npt.NDArray[Any]) -> Floats:
@@ -213,24 +210,30 @@ def _both(
     return (seeds, cells[: len(seeds)], cells[len(seeds) :]) if len(cells[0]) else ([], [], [])
 
 
+def drawn_means(values: Floats, draws: int, seed: int) -> Floats:
+    """Means (draws, seeds) of values (seeds, n), of pictures or classes: each draw takes n of the n with replacement,
+    the same for all seeds, and for whatever else is drawn with the same ``seed`` and n."""
+    count = values.shape[1]
+    table = _drawn(count, draws, seed)
+    parts = [table[start : start + _CHUNK].astype(np.float64) @ values.T for start in range(0, draws, _CHUNK)]
+    means: Floats = np.concatenate(parts) / count
+    return means
+
+
 @lru_cache(maxsize=8)
-def _picture_draws(count: int, draws: int, seed: int) -> npt.NDArray[np.uint8]:
-    """(draws, count): how often each picture is in each draw of ``count`` with replacement.
+def _drawn(count: int, draws: int, seed: int) -> npt.NDArray[np.uint8]:
+    """(draws, count): how often each of them is in each draw of ``count`` with replacement.
 
     Kept, because every pair of rows is compared on the same draws.
     """
     generator = np.random.default_rng((seed, count))
     table = np.empty((draws, count), dtype=np.uint8)
-    for row in table:  # a picture drawn more than 255 times is beyond any chance
+    for row in table:  # one that is drawn more than 255 times is beyond any chance
         row[:] = np.bincount(generator.integers(count, size=count), minlength=count)
     return table
 
 
-def _chunks(table: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
-    return [table[start : start + _CHUNK] for start in range(0, len(table), _CHUNK)]
-
-
-def _interval(per_seed: Floats, seed: int) -> Interval:
+def interval_of(per_seed: Floats, seed: int) -> Interval:
     """The middle 95 % of (draws, seeds), each draw averaged over seeds that are drawn with replacement as well."""
     draws, seeds = per_seed.shape
     chosen = np.random.default_rng((seed, seeds, draws)).integers(seeds, size=(draws, seeds))

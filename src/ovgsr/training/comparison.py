@@ -18,7 +18,7 @@ from ovgsr.situation import AnnotatedImage, ImagePrediction
 from ovgsr.verb_split import VerbSplit
 from ovgsr.vocabulary import Vocabulary
 
-_DRAWING_WIDTH = 360
+DRAWING_WIDTH = 360
 _GAP = 16
 _MEASURES = (
     "verb top-1",
@@ -165,17 +165,18 @@ def _item(
     gold = image.situation.verb
     picture = load_image(image_path(root, image.file_name))
     drawings = [
-        draw_situation(picture, prediction.best, vocabulary, notice=title, min_width=_DRAWING_WIDTH)
+        draw_situation(picture, prediction.best, vocabulary, notice=title, min_width=DRAWING_WIDTH)
         for title, prediction in zip(titles, predictions, strict=True)
     ]
     lines = [
         f"{title}: " + ", ".join(f"{verb} {100 * score:.0f} %" for verb, score in prediction.ranking[:3])
         for title, prediction in zip(titles, predictions, strict=True)
     ]
-    return PictureItem(_beside(drawings), f"annotated {gold} ({group_of.get(gold, 'no subset')})", lines)
+    return PictureItem(beside(drawings), f"annotated {gold} ({group_of.get(gold, 'no subset')})", lines)
 
 
-def _beside(drawings: Sequence[Image.Image]) -> Image.Image:
+def beside(drawings: Sequence[Image.Image]) -> Image.Image:
+    """The drawings in a row, on white."""
     width = sum(drawing.width for drawing in drawings) + _GAP * (len(drawings) - 1)
     whole = Image.new("RGB", (width, max(drawing.height for drawing in drawings)), "white")
     left = 0
