@@ -277,11 +277,11 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check_task(self) -> Config:
-        taught = self.model.distilled_readout or self.distill.teaches_readout or self.distill.tokens > 0
-        if self.task == "interactions" and (self.model.head == "closed" or taught):
+        other = self.model.head == "closed" or self.distill.label_text or self.distill.tokens > 0
+        if self.task == "interactions" and other:
             raise ValueError(
-                "task: interactions knows neither a closed head nor a teacher; leave out model.head, "
-                "model.distilled_readout and distill"
+                "task: interactions knows neither a closed head nor a teacher's tokens or the control by label texts; "
+                "leave out model.head, distill.tokens and distill.label_text"
             )
         return self
 

@@ -55,26 +55,32 @@ class PairTargets(Movable):
     object_index: Tensor  # (B, P) long, into the vocabulary's answers; never 0, which stands for no object
     verbs: Tensor  # (B, P, V) bool, what the human does to the object
 
+    def rows(self, index: int) -> PairTargets:
+        """Those of the picture at ``index``, with B = 1."""
+        return self._each(lambda value: value[index : index + 1])
+
 
 @dataclass(frozen=True)
 class TeacherSignals(Movable):
     """What a frozen teacher left on disk for a batch; every field may be absent.
 
-    A picture or a role that the teacher has nothing to say about is a row of zeros.
+    A picture, a role or a pair that the teacher has nothing to say about is a row of zeros.
     """
 
     scene: Tensor | None = None  # (B, D) unit length
     roles: Tensor | None = None  # (B, R, D_r) unit length
     tokens: Tensor | None = None  # (B, M, D_t)
     tokens_grid: tuple[int, int] | None = None  # rows and columns of the tokens, M = rows * columns
+    pairs: Tensor | None = None  # (B, P, D) unit length, of the annotated pairs in their order
 
 
 @dataclass(frozen=True)
 class Views(Movable):
-    """Composite pictures that carry a teacher's reading and no annotation."""
+    """Composite pictures that carry a teacher's reading and no annotation of what is done."""
 
     pixels: Tensor  # (B', 3 or 4, H, W) float, as the batch's
     scene: Tensor  # (B', D) unit length
+    pairs: PairTargets | None = None  # P = 1, no verbs: which human and object each reading is of
 
 
 @dataclass(frozen=True)
@@ -157,6 +163,16 @@ class PairOutputs(Movable):
     object_logits: Tensor  # (B, Q, N), no object first
     verb_logits: Tensor  # (B, Q, V), each verb by itself
     features: Tensor  # (B, Q, C), what objects and verbs are read from
+    distilled: Tensor | None = None  # (B, Q, D) unit length, the distilled readout's embedding
+    distilled_logits: Tensor | None = None  # (B, Q, V), its likeness to each verb
+
+    def first(self, count: int) -> PairOutputs:
+        """The first ``count`` pictures."""
+        return self._each(lambda value: value[:count])
+
+    def after(self, count: int) -> PairOutputs:
+        """The pictures after the first ``count``."""
+        return self._each(lambda value: value[count:])
 
 
 @dataclass(frozen=True)

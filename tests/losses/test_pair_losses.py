@@ -80,7 +80,7 @@ def test_the_cost_of_one_query_by_hand() -> None:
     # The object's box costs most: 0.1 beside, overlap 0.3 * 0.4, union 0.2, hull 0.5 * 0.4.
     giou = 0.12 / 0.2 - 0.0
     expected = 1 * 0.5 + 2 * (1 - 0.6) + 5 * 0.1 + 2 * (1 - giou)
-    assert float(matching_cost(outputs, targets, LOSS, PAIRS)) == pytest.approx(expected, abs=1e-5)
+    assert float(matching_cost(outputs, targets, LOSS)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_focal_loss_by_hand() -> None:
@@ -107,9 +107,9 @@ def test_the_objects_cross_entropy_by_hand() -> None:
 def test_a_combination_that_training_was_not_offered_is_no_negative() -> None:
     outputs, targets = _outputs(), _targets()
     trained = torch.tensor([[False, True, True], [False, False, True], [False, True, True]])
-    losses, _ = pair_losses([outputs], targets, trained, LOSS, PAIRS)
+    losses, _ = pair_losses([outputs], [match_layer(outputs, targets, LOSS)], targets, trained, LOSS, PAIRS)
     (gradient,) = torch.autograd.grad(losses["verb"], outputs.verb_logits)
-    picture, query, pair = match_pairs(matching_cost(outputs, targets, LOSS, PAIRS), targets.mask)
+    picture, query, pair = match_pairs(matching_cost(outputs, targets, LOSS), targets.mask)
     assert len(picture) == 4
     for place, column in zip(zip(picture.tolist(), query.tolist(), strict=True), pair.tolist(), strict=True):
         thing = int(targets.object_index[place[0], column])

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ovgsr.data.dataset import Example
+from ovgsr.data.pair_targets import join_pairs, join_rows
 from ovgsr.tensors import IGNORE, Batch, PairTargets, Targets, TeacherSignals, Views
 
 
@@ -23,7 +24,7 @@ def collate(examples: Sequence[Example]) -> Batch:
         sizes_wh=torch.tensor([example.size_wh for example in examples], dtype=torch.float32),
         indices=torch.tensor([example.index for example in examples], dtype=torch.long),
         targets=_join([item for item in targets if isinstance(item, Targets)]),
-        pairs=_join_pairs([item for item in targets if isinstance(item, PairTargets)]),
+        pairs=join_pairs([item for item in targets if isinstance(item, PairTargets)]),
         teacher=_join_signals([example.teacher for example in examples if example.teacher is not None]),
         views=_join_views([example.views for example in examples if example.views is not None]),
     )
@@ -41,26 +42,15 @@ def _join_signals(signals: Sequence[TeacherSignals]) -> TeacherSignals | None:
         if first.tokens is None
         else torch.cat([item.tokens for item in signals if item.tokens is not None]),
         tokens_grid=first.tokens_grid,
+        pairs=None if first.pairs is None else join_rows([item.pairs for item in signals if item.pairs is not None]),
     )
 
 
 def _join_views(views: Sequence[Views]) -> Views | None:
     if not views:
         return None
-    return Views(torch.cat([item.pixels for item in views]), torch.cat([item.scene for item in views]))
-
-
-def _join_pairs(pairs: Sequence[PairTargets]) -> PairTargets | None:
-    if not pairs:
-        return None
-    most = max(item.mask.shape[1] for item in pairs)
-
-    def joined(name: str) -> Tensor:
-        """The field of all pictures, padded with zeros along the pairs."""
-        values = [getattr(item, name) for item in pairs]
-        return torch.cat([pad(v, (0, 0) * (v.ndim - 2) + (0, most - v.shape[1])) for v in values])
-
-    return PairTargets(**{field.name: joined(field.name) for field in fields(PairTargets)})
+    pairs = join_pairs([item.pairs for item in views if item.pairs is not None])
+    return Views(torch.cat([item.pixels for item in views]), torch.cat([item.scene for item in views]), pairs)
 
 
 def _join(targets: Sequence[Targets]) -> Targets | None:

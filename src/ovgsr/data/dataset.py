@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,9 +15,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ovgsr.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from ovgsr.data.augment import Augmentation, Shown, augment, augment_shown, generator_for, token_map_shown
+from ovgsr.data.augment import Augmentation, Shown, augment_shown, generator_for, token_map_shown
 from ovgsr.data.errors import DataError
-from ovgsr.data.pair_targets import AllPairs
+from ovgsr.data.pair_targets import AllPairs, join_pairs
 from ovgsr.data.skipped import Skipped
 from ovgsr.data.targets import encode_all_targets
 from ovgsr.data.teaching import RecordedTeacher
@@ -27,6 +28,7 @@ from ovgsr.vocabulary import Vocabulary
 _MOST_IN_A_ROW = 100
 """So many unreadable pictures one after the other are no accident: a disk is gone, or the folder is wrong."""
 _GREY = (124, 116, 104)
+_Boxed = TypeVar("_Boxed", Targets | PairTargets | None, PairTargets | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +112,22 @@ class SituationDataset(Dataset[Example]):
         index, image = self._readable(index % len(self.images))
         annotated = self.images[index]
         targets = self._target_row(index)
-        shown = Shown()
-        if self.augmentation is not None:
-            boxes_xyxy = torch.zeros(0, 4)
-            if targets is not None:
-                boxes_xyxy = cxcywh_to_xyxy(targets.boxes_cxcywh).reshape(-1, 4)
-            generator = generator_for(self.seed, self.epoch, index)
-            image, boxes_xyxy, shown = augment_shown(image, boxes_xyxy, self.augmentation, generator)
-            if targets is not None:
-                boxes_cxcywh = xyxy_to_cxcywh(boxes_xyxy).reshape(targets.boxes_cxcywh.shape)
-                targets = replace(targets, boxes_cxcywh=boxes_cxcywh)
+        image, targets, shown = self._varied(image, targets, generator_for(self.seed, self.epoch, index))
         size = (annotated.width, annotated.height)
         return Example(self._preprocess(image), size, index, targets, self._signals(index, shown), self._views(index))
+
+    def _varied(
+        self, image: Image.Image, targets: _Boxed, generator: np.random.Generator
+    ) -> tuple[Image.Image, _Boxed, Shown]:
+        """The picture as the augmentation shows it, the targets' boxes with it."""
+        if self.augmentation is None:
+            return image, targets, Shown()
+        boxes_xyxy = torch.zeros(0, 4) if targets is None else cxcywh_to_xyxy(targets.boxes_cxcywh).reshape(-1, 4)
+        image, boxes_xyxy, shown = augment_shown(image, boxes_xyxy, self.augmentation, generator)
+        if targets is not None:
+            boxes_cxcywh = xyxy_to_cxcywh(boxes_xyxy).reshape(targets.boxes_cxcywh.shape)
+            targets = replace(targets, boxes_cxcywh=boxes_cxcywh)
+        return image, targets, shown
 
     def _readable(self, index: int) -> tuple[int, Image.Image]:
         """The picture at a position, or the next that can be read, with its position."""
@@ -150,17 +156,17 @@ class SituationDataset(Dataset[Example]):
         return replace(signals, tokens=moved[None])
 
     def _views(self, index: int) -> Views | None:
-        """The views that come with a picture, varied as pictures are; they have no boxes to be kept in sight."""
+        """The views that come with a picture, varied as pictures are; those of situations have no boxes to be kept."""
         if self._teacher is None:
             return None
         generator = generator_for(self.seed, self.epoch, index, stream=1)
-        pixels, scenes = [], []
-        for image, scene in self._teacher.views(generator):
-            if self.augmentation is not None:
-                image, _ = augment(image, torch.zeros(0, 4), self.augmentation, generator)
-            pixels.append(self._preprocess(image))
-            scenes.append(scene)
-        return Views(torch.stack(pixels), torch.stack(scenes)) if pixels else None
+        pixels, readings, pairs = [], [], []
+        for view in self._teacher.views(generator):
+            picture, targets, _ = self._varied(view.picture, view.pairs, generator)
+            pixels.append(self._preprocess(picture))
+            readings.append(view.reading)
+            pairs += [] if targets is None else [targets]
+        return Views(torch.stack(pixels), torch.stack(readings), join_pairs(pairs)) if pixels else None
 
     def _target_row(self, index: int) -> Targets | PairTargets | None:
         if self._targets is None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import torch
+from torch import Tensor
+from torch.nn.functional import pad
 
 from ovgsr.boxes import clamp_to_image, scale_to_unit, xyxy_to_cxcywh
 from ovgsr.data.hoi_pairs import InteractionPair, merge_rows
@@ -17,12 +20,16 @@ class AllPairs:
     """The pairs of many pictures, encoded once, as a few large tensors that forked workers share.
 
     An element is one picture's targets, with B = 1. Boxes are clamped to the picture; a pair with a box outside it is
-    left out. Raises VocabularyError for a verb or an object that the vocabulary does not have.
+    left out; ``numbers`` says which pairs of ``merge_rows`` a picture's targets are. Raises VocabularyError for a verb or an object that the vocabulary does not have.
     """
 
     def __init__(self, images: Sequence[AnnotatedImage], vocabulary: Vocabulary) -> None:
-        merged = [[pair for pair in merge_rows(image) if _is_visible(pair, image)] for image in images]
-        pairs = [pair for of_image in merged for pair in of_image]
+        merged = [
+            {number: pair for number, pair in enumerate(merge_rows(image)) if _is_visible(pair, image)}
+            for image in images
+        ]
+        self.numbers = [tuple(of_image) for of_image in merged]
+        pairs = [pair for of_image in merged for pair in of_image.values()]
         counts = torch.tensor([len(of_image) for of_image in merged], dtype=torch.long)
         sizes = torch.tensor([(image.width, image.height) for image in images], dtype=torch.float32).reshape(-1, 2)
         sizes = sizes.repeat_interleave(counts, dim=0)[:, None]
@@ -49,6 +56,19 @@ class AllPairs:
             object_index=self._object_index[None, rows],
             verbs=self._verbs[None, rows],
         )
+
+
+def join_pairs(pairs: Sequence[PairTargets]) -> PairTargets | None:
+    """The targets of several pictures as one, padded to the longest; None where there are none."""
+    if not pairs:
+        return None
+    return PairTargets(**{f.name: join_rows([getattr(item, f.name) for item in pairs]) for f in fields(PairTargets)})
+
+
+def join_rows(values: Sequence[Tensor]) -> Tensor:
+    """Tensors (B, P, ...) one after the other, padded with zeros along P."""
+    most = max(value.shape[1] for value in values)
+    return torch.cat([pad(value, (0, 0) * (value.ndim - 2) + (0, most - value.shape[1])) for value in values])
 
 
 def _is_visible(pair: InteractionPair, image: AnnotatedImage) -> bool:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from ovgsr.tensors import TeacherSignals
+from ovgsr.tensors import PairTargets, TeacherSignals
+
+
+class RecordedView(NamedTuple):
+    """A composite picture with its reading."""
+
+    picture: Image.Image
+    reading: Tensor  # (D,)
+    pairs: PairTargets | None = None
+    """Of a view of one pair, with B = 1: where human and object are and what the object is, no verb."""
 
 
 class RecordedTeacher(Protocol):
@@ -17,5 +26,5 @@ class RecordedTeacher(Protocol):
     def signals(self, index: int) -> TeacherSignals:
         """The readings of the picture at that position of the data set, with B = 1."""
 
-    def views(self, generator: np.random.Generator) -> list[tuple[Image.Image, Tensor]]:
-        """The composite views that go along with a picture: each with its scene reading (D,); may be none."""
+    def views(self, generator: np.random.Generator) -> list[RecordedView]:
+        """The composite views that go along with a picture; may be none."""

@@ -24,12 +24,13 @@ from ovgsr.data.errors import DataError
 from ovgsr.data.hico_det import HicoDetFold, annotation_path, image_folder, read_hico_det
 from ovgsr.data.hoi_check import annotated_folds
 from ovgsr.data.hoi_pairs import InteractionPair, merge_rows
+from ovgsr.data.hoi_rows import interaction_situation
 from ovgsr.data.hoi_splits import Drop, read_hoi_split, training_fold
 from ovgsr.files import write_bytes_atomically, write_text_atomically
 from ovgsr.hoi_vocabulary import NO_INTERACTION, HoiSplit, Interaction
 from ovgsr.interactions import HUMAN, OBJECT, PERSON
 from ovgsr.models.preprocess import load_image
-from ovgsr.situation import BoxXyxy
+from ovgsr.situation import AnnotatedImage, BoxXyxy
 from ovgsr.verb_split import VerbSplit
 from ovgsr.vocabulary import Vocabulary
 
@@ -59,16 +60,22 @@ class PairCut:
         left, top, right, bottom = self.crop
         return right - left, bottom - top
 
+    @property
+    def image(self) -> AnnotatedImage:
+        """The cut as an annotated picture; boxes in its pixels, cut off at its edges."""
+        boxes = (_inside(box, self.crop) for box in (self.pair.human_box_xyxy, self.pair.object_box_xyxy))
+        return AnnotatedImage(self.name, *self.size_wh, (interaction_situation(self.verb, self.pair.object, *boxes),))
+
     def record(self) -> dict[str, Any]:
         """The cut as a record in SWiG's JSON."""
+        nouns = self.image.situation.nouns
         width, height = self.size_wh
-        boxes = {HUMAN: self.pair.human_box_xyxy, OBJECT: self.pair.object_box_xyxy}
         return {
             "verb": self.verb,
             "width": width,
             "height": height,
-            "frames": [{HUMAN: PERSON, OBJECT: self.pair.object}],
-            "bb": {role: list(_inside(box, self.crop)) for role, box in boxes.items()},
+            "frames": [{role: noun.noun for role, noun in nouns.items()}],
+            "bb": {role: list(noun.box_xyxy or ()) for role, noun in nouns.items()},
         }
 
 
@@ -108,6 +115,11 @@ def pair_cuts(fold: HicoDetFold, usual: Counter[str]) -> Iterator[PairCut]:
                 yield PairCut(name, image.file_name, crop, pair, first, tuple(others))
 
 
+def training_cuts(train: HicoDetFold) -> list[PairCut]:
+    """The cuts of what training meets."""
+    return list(pair_cuts(train, _usual(train)))
+
+
 def write_pair_cuts(
     source: Path,
     folder: Path,
@@ -128,10 +140,9 @@ def write_pair_cuts(
     dev = read_hico_det(source, "dev") if "dev" in annotated_folds(source) else None
     plan = _plan(source, held, drop, dev is not None)
     _require_same(folder / PLAN_FILE, plan)
-    usual = Counter(verb for image in train.images for pair in merge_rows(image) for verb in pair.verbs)
     verbs = _verb_split(whole, train, held)
-    folds = {"train": list(pair_cuts(train, usual))}
-    shown = None if dev is None else [*pair_cuts(_without_test(dev, held), usual)]
+    folds = {"train": training_cuts(train)}
+    shown = None if dev is None else [*pair_cuts(_without_test(dev, held), _usual(train))]
     folds["dev"] = [cut for cut in shown or () if cut.verb in verbs.candidates("dev")]
     done, total = 0, sum(map(len, folds.values()))
     write_text_atomically(folder / PLAN_FILE, json.dumps(plan, indent=1))
@@ -143,6 +154,11 @@ def write_pair_cuts(
                 progress(done, total)
     _write_tables(folder, whole.vocabulary, verbs, folds)
     return folder
+
+
+def _usual(train: HicoDetFold) -> Counter[str]:
+    """How many training pairs each verb has."""
+    return Counter(verb for image in train.images for pair in merge_rows(image) for verb in pair.verbs)
 
 
 def _by_picture(cuts: Iterable[PairCut]) -> Iterator[list[PairCut]]:

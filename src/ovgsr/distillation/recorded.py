@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from torch import Tensor
 
 from ovgsr.config import DistillSettings
+from ovgsr.data.teaching import RecordedView
 from ovgsr.distillation.signal_store import SignalError, SignalStore
 from ovgsr.distillation.view_store import ViewStore
 from ovgsr.models.text_encoder import same_encoder
@@ -36,8 +35,7 @@ class RecordedReadings:
         self._tokens: TokenCache | None = None
         self.role_width = self.token_width = self.missing = 0
         if settings.signals:
-            self._store = SignalStore.open(Path(settings.signals))
-            self._require_space(settings.signals, text_fingerprint, text_width)
+            self._store = open_signals(settings.signals, text_fingerprint, text_width)
             self.role_width = self._store.info.role_width or 0
             self.missing = len(self._store.missing(self._names))
             if self.missing == len(self._names):
@@ -45,13 +43,8 @@ class RecordedReadings:
                     f"{settings.signals}: holds no reading of any of the {len(self._names)} training pictures; "
                     "write them for this data set with ovgsr teacher signals"
                 )
-        if settings.views and settings.view_store and self._store is not None:
-            self._views = ViewStore.open(Path(settings.view_store))
-            if self._store.info.views_digest != self._views.digest:
-                raise SignalError(
-                    f"{settings.signals}: its readings are not of the views in {settings.view_store}; "
-                    "write both anew with ovgsr teacher signals"
-                )
+        if self._store is not None:
+            self._views = open_views(settings, self._store)
         if settings.token_cache:
             self._tokens = TokenCache.open(settings.token_cache)
             absent = self._tokens.missing(self._names)
@@ -74,23 +67,45 @@ class RecordedReadings:
         read = self._tokens.read([name])
         return TeacherSignals(scene, roles, read.tokens, read.grid)
 
-    def views(self, generator: np.random.Generator) -> list[tuple[Image.Image, Tensor]]:
+    def views(self, generator: np.random.Generator) -> list[RecordedView]:
         """Views drawn at random, ``distill.views`` of them a picture on average."""
         if self._views is None or self._store is None:
             return []
-        count = int(self.views_a_picture) + int(generator.random() < self.views_a_picture - int(self.views_a_picture))
-        chosen = generator.integers(len(self._views.names), size=count).tolist()
-        return [(self._views.picture(self._views.names[k]), self._store.view_scene(k)) for k in chosen]
+        chosen = drawn(len(self._views), self.views_a_picture, generator)
+        return [RecordedView(self._views.picture(self._views.names[k]), self._store.view_scene(k)) for k in chosen]
 
-    def _require_space(self, folder: str, text_fingerprint: str, text_width: int) -> None:
-        assert self._store is not None
-        info = self._store.info
-        if not same_encoder(info.text_fingerprint, text_fingerprint) or info.width != text_width:
-            raise SignalError(
-                f"{folder}: readings in the space of the text encoder {info.text_fingerprint!r} ({info.width} "
-                f"numbers), but the student reads words embedded by {text_fingerprint!r} ({text_width}); write them "
-                "anew with the student's text encoder"
-            )
+
+def open_signals(folder: str, text_fingerprint: str, text_width: int) -> SignalStore:
+    """The readings in a folder. Raises SignalError where they are in another text encoder's space."""
+    store = SignalStore.open(Path(folder))
+    info = store.info
+    if not same_encoder(info.text_fingerprint, text_fingerprint) or info.width != text_width:
+        raise SignalError(
+            f"{folder}: readings in the space of the text encoder {info.text_fingerprint!r} ({info.width} "
+            f"numbers), but the student reads words embedded by {text_fingerprint!r} ({text_width}); write them "
+            "anew with the student's text encoder"
+        )
+    return store
+
+
+def open_views(settings: DistillSettings, store: SignalStore) -> ViewStore | None:
+    """The views that the settings name, None where none are asked for; SignalError where the readings are of others."""
+    if not settings.views or not settings.view_store:
+        return None
+    views = ViewStore.open(Path(settings.view_store))
+    if store.info.views_digest != views.digest:
+        raise SignalError(
+            f"{settings.signals}: its readings are not of the views in {settings.view_store}; "
+            "write both anew with ovgsr teacher signals"
+        )
+    return views
+
+
+def drawn(among: int, a_picture: float, generator: np.random.Generator) -> list[int]:
+    """Positions drawn at random, ``a_picture`` of them on average."""
+    count = int(a_picture) + int(generator.random() < a_picture - int(a_picture))
+    chosen: list[int] = generator.integers(among, size=count).tolist()
+    return chosen
 
 
 def readings_or_none(

@@ -18,7 +18,7 @@ from PIL import Image
 
 from ovgsr.distillation.view_sources import ViewSources
 from ovgsr.errors import OvgsrError
-from ovgsr.situation import AnnotatedImage, BoxXyxy
+from ovgsr.situation import AnnotatedImage, BoxXyxy, GroundedNoun
 
 ViewKind = Literal["replace", "near", "agent", "two"]
 KIND_SHARES: dict[ViewKind, float] = {"replace": 0.45, "near": 0.25, "agent": 0.15, "two": 0.15}
@@ -221,17 +221,18 @@ def placements(
     return found
 
 
-def roles_in_view(plan: ViewPlan, images: Sequence[AnnotatedImage]) -> dict[str, BoxXyxy]:
-    """Where the base's roles are in the view of a plan, cut off at its edges, in pixels of the annotated base.
+def roles_in_view(plan: ViewPlan, images: Sequence[AnnotatedImage]) -> dict[str, GroundedNoun]:
+    """What fills the base's roles in the view of a plan and where, cut off at its edges, in pixels of the base.
 
     A cut stands for the role that it is put over; one that is put near the agent for its own role, unless another cut
     stands for that.
     """
     base = images[plan.base]
-    boxes = usable_boxes(base)
+    found = {role: GroundedNoun(base.situation.nouns[role].noun, box) for role, box in usable_boxes(base).items()}
     for placed in reversed(placements(plan, images, lambda index: (images[index].width, images[index].height))):
-        boxes[placed.covers or placed.cut.role] = _clipped(placed.placed_xyxy, base)
-    return boxes
+        noun = images[placed.cut.picture].situation.nouns[placed.cut.role].noun
+        found[placed.covers or placed.cut.role] = GroundedNoun(noun, _clipped(placed.placed_xyxy, base))
+    return found
 
 
 def compose(

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from ovgsr.config import DistillSettings, LossSettings
-from ovgsr.losses.distillation import instance_loss, relation_loss, scene_loss, token_loss
+from ovgsr.losses.distillation import instance_loss, reading_losses, token_loss
 from ovgsr.losses.grounding import box_losses, grounded_loss
-from ovgsr.losses.processes import joined_rows
 from ovgsr.losses.recognition import log_prior, noun_loss, verb_loss
 from ovgsr.tensors import Batch, RoleOutputs, Targets, TeacherSignals, TextEmbeddings
 
@@ -69,10 +68,7 @@ def distillation_losses(
         if read is not None:
             if batch.views is not None:
                 read = torch.cat([read, batch.views.scene])
-            read = read.float()
-            report["scene"] = scene_loss(scene, read)
-            anchors = joined_rows(read)
-            report["relation"] = relation_loss(scene, read, anchors, temperature=settings.relation_temperature)
+            report |= reading_losses(scene, read, settings.relation_temperature)
     if roles is not None and teacher.roles is not None:
         mask = batch.targets.role_mask if batch.targets is not None else torch.ones_like(teacher.roles[..., 0]) > 0
         report["instance"] = instance_loss(roles, teacher.roles[:, : roles.shape[1]].float(), mask)

@@ -15,10 +15,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ovgsr.losses.alignment import unit_rows
-from ovgsr.losses.processes import joined_count
+from ovgsr.losses.processes import joined_count, joined_rows
 
 Grid = tuple[int, int]
 """Rows and columns of a token map, read row by row."""
+
+
+def reading_losses(student: Tensor, teacher: Tensor, temperature: float) -> dict[str, Tensor]:
+    """What a distilled readout (B, D) learns from readings (B, D): ``scene``, and ``relation`` to all of the batch."""
+    teacher = teacher.float()
+    return {
+        "scene": scene_loss(student, teacher),
+        "relation": relation_loss(student, teacher, joined_rows(teacher), temperature=temperature),
+    }
 
 
 def scene_loss(student: Tensor, teacher: Tensor) -> Tensor:

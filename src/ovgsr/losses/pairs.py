@@ -2,7 +2,8 @@
 
 Queries and annotated pairs are matched one to one at the least total cost (Carion et al. 2020), for every decoder layer
 by itself. The terms are QPIC's (Tamura et al. 2021): L1 and 1 - GIoU of both boxes, cross-entropy of the object with
-"no object" for the queries left over, and the focal loss of every verb.
+"no object" for the queries left over, and the focal loss of every verb. Where a teacher has read the pairs, the matched
+queries' distilled readout learns its readings, in the last layer.
 
 Letters: B pictures, P annotated pairs, Q queries, V verbs, N answers (no object first).
 """
@@ -17,7 +18,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ovgsr.boxes import cxcywh_to_xyxy, paired_giou
-from ovgsr.config import LossSettings, PairSettings
+from ovgsr.config import DistillSettings, LossSettings, PairSettings
+from ovgsr.losses.distillation import reading_losses
 from ovgsr.losses.grounding import box_losses
 from ovgsr.losses.processes import joined_count
 from ovgsr.tensors import PairOutputs, PairTargets
@@ -28,9 +30,13 @@ Losses = tuple[dict[str, Tensor], dict[str, Tensor]]
 Matches = tuple[Tensor, Tensor, Tensor]
 """Picture, query and annotated pair of each match, (M,) long each."""
 
+Taught = tuple[PairOutputs, Matches, Tensor]
+"""Outputs, which queries answer for which pairs, and the teacher's readings (B, P, D) of these."""
+
 
 def pair_losses(
     layers: Sequence[PairOutputs],
+    matches: Sequence[Matches],
     targets: PairTargets,
     judged: Tensor,
     settings: LossSettings,
@@ -38,10 +44,11 @@ def pair_losses(
 ) -> Losses:
     """The terms of the last decoder layer, and as ``auxiliary`` the sum of all terms of the earlier ones.
 
-    ``judged`` (V, N) is True where a verb and an object may be judged together. A combination that a split holds out
-    is nobody's negative: what an annotator would say of it is not for training to know.
+    ``matches`` are each layer's (:func:`match_layer`). ``judged`` (V, N) is True where a verb and an object may be
+    judged together. A combination that a split holds out is nobody's negative: what an annotator would say of it is not
+    for training to know.
     """
-    every = [_terms(outputs, targets, judged, settings, pairs) for outputs in layers]
+    every = [_terms(outputs, one, targets, judged, pairs) for outputs, one in zip(layers, matches, strict=True)]
     weights = {"verb": settings.verb, "object": settings.noun, "box_l1": settings.box_l1, "box_giou": settings.box_giou}
     weighted = [{name: weights[name] * term for name, term in terms.items()} for terms in every]
     losses, report = weighted[-1], {name: term.detach() for name, term in every[-1].items()}
@@ -51,10 +58,30 @@ def pair_losses(
     return losses, report
 
 
+def pair_distillation_losses(taught: Sequence[Taught], settings: DistillSettings) -> Losses:
+    """The terms that a teacher's readings of pairs give: of training pictures and, in a part of its own, of views.
+
+    A pair without a reading is a row of zeros and does not count (``losses.distillation``).
+    """
+    learned, read = [], []
+    for outputs, (picture, query, pair), readings in taught:
+        assert outputs.distilled is not None, "a student with a distilled readout"
+        learned.append(outputs.distilled[picture, query])
+        read.append(readings[picture, pair])
+    report = reading_losses(torch.cat(learned), torch.cat(read), settings.relation_temperature)
+    losses = {"scene": settings.scene * report["scene"], "relation": settings.relation * report["relation"]}
+    return losses, {name: term.detach() for name, term in report.items()}
+
+
+def match_layer(outputs: PairOutputs, targets: PairTargets, settings: LossSettings) -> Matches:
+    """Which query of a decoder layer answers for which annotated pair. Pairs without a verb are matched by the rest."""
+    return match_pairs(matching_cost(outputs, targets, settings), targets.mask)
+
+
 def _terms(
-    outputs: PairOutputs, targets: PairTargets, judged: Tensor, settings: LossSettings, pairs: PairSettings
+    outputs: PairOutputs, matches: Matches, targets: PairTargets, judged: Tensor, pairs: PairSettings
 ) -> dict[str, Tensor]:
-    picture, query, pair = match_pairs(matching_cost(outputs, targets, settings, pairs), targets.mask)
+    picture, query, pair = matches
     boxes, wanted = outputs.boxes_cxcywh[picture, query], targets.boxes_cxcywh[picture, pair]
     everything = torch.ones(boxes.shape[:2], dtype=torch.bool, device=boxes.device)
     l1, giou = box_losses(boxes, wanted, everything)
@@ -74,7 +101,7 @@ def _terms(
 
 
 @torch.no_grad()
-def matching_cost(outputs: PairOutputs, targets: PairTargets, settings: LossSettings, pairs: PairSettings) -> Tensor:
+def matching_cost(outputs: PairOutputs, targets: PairTargets, settings: LossSettings) -> Tensor:
     """What it costs (B, Q, P) to let a query answer for an annotated pair, in the losses' weights.
 
     The object costs 1 - its probability; the verbs as QPIC has it: the mean probability missing of those that are

@@ -62,4 +62,5 @@ def build_pair_student(
         heads=settings.heads,
         layers=settings.decoder_layers,
         dropout=settings.dropout,
+        distilled_readout=settings.distilled_readout,
     )

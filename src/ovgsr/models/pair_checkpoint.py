@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+import torch
+from torch import Tensor
+
 from ovgsr.config import ModelSettings, PairSettings
-from ovgsr.hoi_vocabulary import Interaction
+from ovgsr.hoi_vocabulary import NO_INTERACTION, Interaction
 from ovgsr.models.build import build_pair_student
 from ovgsr.models.checkpoint import Checkpoint, shared_fields
 from ovgsr.models.model_card import INTERACTIONS, Provenance
@@ -18,7 +21,11 @@ PAIR_FORMAT = "ovgsr-pairs-1"
 
 
 class PairCheckpoint(Checkpoint[PairTransformer]):
-    """A pair network with all it takes to use it; ``interactions`` are the combinations that training was offered."""
+    """A pair network with all it takes to use it; ``interactions`` are the combinations that training was offered.
+
+    ``recognition_weight`` is the share of the verb readout that annotations taught where a second one was taught; 1
+    leaves that one out.
+    """
 
     FORMAT = PAIR_FORMAT
     CARD_TEXT = INTERACTIONS
@@ -34,14 +41,25 @@ class PairCheckpoint(Checkpoint[PairTransformer]):
         text_fingerprint: str,
         text_width: int,
         provenance: Provenance | None = None,
+        recognition_weight: float = 1.0,
     ) -> None:
         super().__init__(model, settings, vocabulary, preprocess, text_fingerprint, text_width, provenance)
         self.pairs = pairs
         self.interactions = tuple(interactions)
+        self.recognition_weight = recognition_weight
+
+    def recognition_weights(self, vocabulary: Vocabulary) -> Tensor:
+        """The share (V,) of the readout that annotations taught: all of it where a teacher says nothing."""
+        silent = (verb.name == NO_INTERACTION for verb in vocabulary.verbs)
+        return torch.tensor([1.0 if nothing else self.recognition_weight for nothing in silent])
 
     def more_config(self) -> dict[str, Any]:
-        """The settings of pairs, and the combinations that training was offered."""
-        return {"pairs": self.pairs.model_dump(), "interactions": [list(one) for one in self.interactions]}
+        """The settings of pairs, the combinations that training was offered, and the mixture of the readouts."""
+        return {
+            "pairs": self.pairs.model_dump(),
+            "interactions": [list(one) for one in self.interactions],
+            "recognition_weight": self.recognition_weight,
+        }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], vocabulary: Vocabulary) -> Self:
@@ -52,5 +70,6 @@ class PairCheckpoint(Checkpoint[PairTransformer]):
             pairs=pairs,
             vocabulary=vocabulary,
             interactions=[(str(verb), str(thing)) for verb, thing in config["interactions"]],
+            recognition_weight=float(config.get("recognition_weight", 1.0)),
             **shared,
         )

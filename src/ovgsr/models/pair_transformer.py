@@ -2,8 +2,9 @@
 
 After QPIC (Tamura et al. 2021) and ``method.md``: the image tower and the scene encoder of the student; pair queries
 look at one another and at the image tokens; each gives a human's box, an object's box, the object by its text (or none)
-and, each by itself, verbs by their texts. Words arrive as embeddings only, so the vocabulary is an argument and never a
-property of the weights.
+and, each by itself, verbs by their texts. A second verb readout may learn a teacher's readings of pairs
+(``docs/mipd.md``). Words arrive as embeddings only, so the vocabulary is an argument and never a property of the
+weights.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class PairTransformer(nn.Module):
         heads: int,
         layers: int,
         dropout: float = 0.0,
+        distilled_readout: bool = False,
     ) -> None:
         super().__init__()
         width = encoder.width
@@ -59,6 +61,7 @@ class PairTransformer(nn.Module):
         self.no_object = nn.Linear(width, 1)
         self.verb_scores = TextSimilarity(width, text_width)
         self.verb_bias = nn.Parameter(torch.tensor(_RARE_VERB))
+        self.distilled_scores = TextSimilarity(width, text_width) if distilled_readout else None
 
     def encode(self, pixels: Tensor) -> Encoded:
         """Image tokens and scene embedding of pixels (B, 3, H, W), or (B, 4, H, W) where they say what is padding."""
@@ -91,6 +94,7 @@ class PairTransformer(nn.Module):
         human_cxcywh, human, _ = self.human_box(queries, encoded.tokens, positions, encoded.mask, near[0])
         object_cxcywh, thing, _ = self.object_box(queries, encoded.tokens, positions, encoded.mask, near[1])
         features = self.merge(torch.cat([queries, human, thing], dim=-1))
+        distilled = None if self.distilled_scores is None else self.distilled_scores.embed(features)
         return PairOutputs(
             boxes_cxcywh=torch.stack([human_cxcywh, object_cxcywh], dim=2),
             object_logits=torch.cat(
@@ -98,7 +102,14 @@ class PairTransformer(nn.Module):
             ),
             verb_logits=self.verb_scores(features, text.verbs) + self.verb_bias,
             features=features,
+            distilled=distilled,
+            distilled_logits=None if distilled is None else self._likeness(distilled, text),
         )
+
+    def _likeness(self, distilled: Tensor, text: TextEmbeddings) -> Tensor:
+        """The distilled readout's logits (B, Q, V); a verb is as rare to it as the other readout has learned."""
+        assert self.distilled_scores is not None
+        return self.distilled_scores.score(distilled, text.told_verbs) + self.verb_bias
 
 
 def spread_points(count: int) -> Tensor:

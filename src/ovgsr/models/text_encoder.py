@@ -91,11 +91,12 @@ def embed_vocabulary(vocabulary: Vocabulary, encoder: TextEncoder) -> TextEmbedd
     role_texts = [vocabulary.verbs[v].role_text(vocabulary.verbs[v].roles[r]) for v, r in places]
     noun_texts = [noun.text for noun in vocabulary.answers]
     # One call: texts not embedded before end up in one cache file.
-    embedded = encoder.encode([*verb_texts, *role_texts, *noun_texts, *vocabulary.verb_names])
+    names = [verb.gerund or verb.name for verb in vocabulary.verbs]
+    embedded = encoder.encode([*verb_texts, *role_texts, *noun_texts, *names])
     verbs = embedded[: len(verb_texts)]
     role_rows = embedded[len(verb_texts) : len(verb_texts) + len(role_texts)]
     nouns = embedded[len(verb_texts) + len(role_texts) : len(embedded) - len(verb_texts)]
-    names = embedded[len(embedded) - len(verb_texts) :]
+    name_rows = embedded[len(embedded) - len(verb_texts) :]
     roles = torch.zeros(len(verb_texts), vocabulary.max_roles, embedded.shape[1])
     role_mask = torch.zeros(len(verb_texts), vocabulary.max_roles, dtype=torch.bool)
     if places:
@@ -103,7 +104,7 @@ def embed_vocabulary(vocabulary: Vocabulary, encoder: TextEncoder) -> TextEmbedd
         roles[at] = role_rows
         role_mask[at] = True
     fingerprint = f"{encoder.fingerprint};templates-{TEXT_TEMPLATES_VERSION}"
-    return TextEmbeddings(verbs, roles, role_mask, nouns, fingerprint, verb_names=names)
+    return TextEmbeddings(verbs, roles, role_mask, nouns, fingerprint, verb_names=name_rows)
 
 
 class CachedTextEncoder:

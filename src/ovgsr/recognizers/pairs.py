@@ -22,7 +22,7 @@ from ovgsr.models.text_encoder import TextEncoder, embed_vocabulary, load_text_e
 from ovgsr.recognizers.annotated import picture_batches
 from ovgsr.recognizers.student import usable_device
 from ovgsr.situation import AnnotatedImage
-from ovgsr.tensors import DetectedBoxes, TextEmbeddings
+from ovgsr.tensors import DetectedBoxes, PairOutputs, TextEmbeddings
 from ovgsr.vocabulary import Vocabulary
 
 
@@ -33,6 +33,8 @@ class PairOffer:
     vocabulary: Vocabulary
     text: TextEmbeddings
     combinations: Combinations
+    recognition_weight: Tensor
+    """The share (V,) of the verb readout that annotations taught."""
     detections: Detections | None = None
     """A detector's boxes, which take the place of the student's own (two-stage)."""
 
@@ -101,7 +103,8 @@ class PairRecognizer:
             raise CheckpointError("no combination of a verb and an object is offered; name at least one of each")
         text = embed_vocabulary(vocabulary, self.text_encoder)
         self.checkpoint.require_encoder(text.fingerprint)
-        return PairOffer(vocabulary, text.to(self.device), combinations.to(self.device), detections)
+        weights = self.checkpoint.recognition_weights(vocabulary).to(self.device)
+        return PairOffer(vocabulary, text.to(self.device), combinations.to(self.device), weights, detections)
 
     def __call__(self, image: Image.Image | str | Path, offer: PairOffer | None = None) -> PairPrediction:
         """The interactions in one picture, best first. Raises ImageError where a path is no readable picture."""
@@ -124,8 +127,14 @@ class PairRecognizer:
         self, pixels: Tensor, sizes_wh: Tensor, offer: PairOffer, file_names: Sequence[str]
     ) -> list[PairPrediction]:
         """As :meth:`predict`, from pixels (B, 3, H, W) that are ready and the pictures' sizes (B, 2)."""
+        return self.decode(self.model(pixels.to(self.device), offer.text), sizes_wh, offer, file_names)
+
+    def decode(
+        self, outputs: PairOutputs, sizes_wh: Tensor, offer: PairOffer, file_names: Sequence[str]
+    ) -> list[PairPrediction]:
+        """Predictions from what the model says of B pictures."""
         settings = self.checkpoint.pairs
-        readings = read_pictures(self.model(pixels.to(self.device), offer.text), sizes_wh.to(self.device))
+        readings = read_pictures(outputs, sizes_wh.to(self.device), offer.recognition_weight)
         if offer.detections is not None:
             readings = [
                 read_detected(reading, offer.detected(name, self.device))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -18,6 +21,7 @@ from ovgsr.data.hoi_pairs import object_of
 from ovgsr.data.hoi_splits import read_hoi_split, training_fold
 from ovgsr.data.pair_targets import AllPairs
 from ovgsr.data.skipped import Skipped
+from ovgsr.distillation.recorded_pairs import RecordedPairs
 from ovgsr.evaluation.hico_det import evaluate_pairs
 from ovgsr.hoi_vocabulary import HoiSplit, Interaction, words_of
 from ovgsr.models.build import build_pair_student
@@ -29,11 +33,13 @@ from ovgsr.models.text_encoder import TextEncoder, embed_vocabulary, load_text_e
 from ovgsr.recognizers.pairs import PairRecognizer, predict_annotated_pairs
 from ovgsr.sketch.hoi_write import PLAN_FILE
 from ovgsr.tensors import Batch, TextEmbeddings
-from ovgsr.training.build import augmentation, batches_of, cache_budget
+from ovgsr.training.build import augmentation, batches_of, cache_budget, require_readout
 from ovgsr.training.pair_task import PairTask
 from ovgsr.training.sampling import EpochSampler
 from ovgsr.training.validate import Processes
 
+RECOGNITION_WEIGHT = 0.5
+"""The share of the verb readout that annotations taught until dev chooses it."""
 DRAWN_NOTICE = "This model was trained on SketchHOI alone: it knows drawn pictures only, not photos."
 
 
@@ -59,6 +65,7 @@ class PairParts:
     dataset: SituationDataset
     sampler: EpochSampler
     loader: DataLoader[Batch]
+    readings: RecordedPairs | None = None
 
     def beside_batch(self, device: torch.device) -> tuple[TextEmbeddings, Tensor]:
         """The training words' texts, and which combinations of them training may judge."""
@@ -132,6 +139,7 @@ def build_pair_parts(config: Config, skipped: Skipped | None = None) -> PairPart
 
     ``skipped``: where broken rows and pictures that cannot be read are noted; without it such a picture is an error.
     """
+    require_readout(config)
     torch.manual_seed(config.train.seed)
     data = read_pair_data(config)
     if skipped is not None:
@@ -139,12 +147,15 @@ def build_pair_parts(config: Config, skipped: Skipped | None = None) -> PairPart
     encoder = load_text_encoder(config.model.text_encoder)
     text = embed_vocabulary(data.train.vocabulary, encoder)
     checkpoint = _fresh_checkpoint(config, data, text)
+    pairs, folder = AllPairs(data.train.images, data.train.vocabulary), image_folder(data.root, "train")
+    readings = _readings(config, data.train, pairs, partial(_open, checkpoint.preprocess, folder), encoder)
     dataset = SituationDataset(
         data.train.images,
-        image_folder(data.root, "train"),
+        folder,
         open_image=checkpoint.preprocess.open,
         preprocess=checkpoint.preprocess,
-        pairs=AllPairs(data.train.images, data.train.vocabulary),
+        pairs=pairs,
+        teacher=readings,
         augmentation=augmentation(config.data),
         seed=config.train.seed,
         cache_images=cache_budget(config.data),
@@ -152,12 +163,29 @@ def build_pair_parts(config: Config, skipped: Skipped | None = None) -> PairPart
     )
     sampler = EpochSampler(np.ones(len(dataset)), config.train.seed)
     loader = batches_of(dataset, sampler, config)
-    return PairParts(data, encoder, text, checkpoint, dataset, sampler, loader)
+    return PairParts(data, encoder, text, checkpoint, dataset, sampler, loader, readings)
+
+
+def _readings(
+    config: Config,
+    train: HicoDetFold,
+    pairs: AllPairs,
+    open_picture: Callable[[str], Image.Image],
+    encoder: TextEncoder,
+) -> RecordedPairs | None:
+    if not config.distill.signals:
+        return None
+    space = {"text_fingerprint": encoder.fingerprint, "text_width": encoder.width}
+    return RecordedPairs(train, pairs, config.distill, open_picture=open_picture, **space)
+
+
+def _open(preprocess: Preprocess, folder: Path, file_name: str) -> Image.Image:
+    return preprocess.open(folder / file_name)
 
 
 def build_pair_task(config: Config, parts: PairParts) -> PairTask:
     """The pair student with its losses."""
-    return PairTask(parts.checkpoint.model, config.loss, config.pairs)
+    return PairTask(parts.checkpoint.model, config.loss, config.pairs, config.distill)
 
 
 def _fresh_checkpoint(config: Config, data: PairData, text: TextEmbeddings) -> PairCheckpoint:
@@ -166,6 +194,8 @@ def _fresh_checkpoint(config: Config, data: PairData, text: TextEmbeddings) -> P
     # The common part of the training words' texts, taken off before they are compared (heads.TextSimilarity).
     model.verb_scores.centre.copy_(text.verbs.mean(dim=0))
     model.object_scores.centre.copy_(text.nouns[1:].mean(dim=0))
+    if model.distilled_scores is not None:
+        model.distilled_scores.centre.copy_(text.told_verbs.mean(dim=0))
     tower = model.tower
     return PairCheckpoint(
         model=model,
@@ -176,6 +206,7 @@ def _fresh_checkpoint(config: Config, data: PairData, text: TextEmbeddings) -> P
         preprocess=Preprocess(config.data.image_size, tower.mean, tower.std, config.data.resize),
         text_fingerprint=text.fingerprint,
         text_width=text.verbs.shape[1],
+        recognition_weight=RECOGNITION_WEIGHT if config.distill.teaches_readout else 1.0,
         provenance=Provenance(
             dataset=data.train.vocabulary.name if data.split is None else data.split.name,
             notice=DRAWN_NOTICE if (data.root / PLAN_FILE).is_file() else "",

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
-from ovgsr.config import LossSettings, PairSettings
-from ovgsr.losses.pairs import Losses, pair_losses
+from ovgsr.config import DistillSettings, LossSettings, PairSettings
+from ovgsr.losses.pairs import Losses, Taught, match_layer, pair_distillation_losses, pair_losses
 from ovgsr.models.pair_transformer import PairTransformer
 from ovgsr.tensors import Batch, TextEmbeddings
 
 
 class PairTask(nn.Module):
-    """The pair student on annotations."""
+    """The pair student on annotations and, where ``distill`` asks for it, on a frozen teacher's readings of pairs."""
 
-    def __init__(self, model: PairTransformer, loss: LossSettings, pairs: PairSettings) -> None:
+    def __init__(
+        self, model: PairTransformer, loss: LossSettings, pairs: PairSettings, distill: DistillSettings | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self.loss = loss
         self.pairs = pairs
+        self.distill = distill or DistillSettings()
         self.projections = nn.ModuleDict()
+        # DistributedDataParallel waits for every trainable weight, so what no loss reaches must not be trainable.
+        if model.distilled_scores is not None:
+            model.distilled_scores.requires_grad_(self.distill.teaches_readout)
+            model.distilled_scores.log_scale.requires_grad_(False)  # cosines are learned; dev chooses the scale
 
     def forward(self, batch: Batch, text: TextEmbeddings, judged: Tensor) -> Losses:
         """Losses to add up, and numbers to look at, of one batch.
@@ -26,7 +34,20 @@ class PairTask(nn.Module):
         ``text`` holds the training words only; ``judged`` (V, N) is True where a verb and an object may be
         judged together.
         """
-        if batch.pairs is None:
+        targets, views = batch.pairs, batch.views
+        if targets is None:
             raise ValueError("training needs a batch with annotated pairs")
-        layers = self.model.find_pairs(self.model.encode(batch.pixels), text)
-        return pair_losses(layers, batch.pairs, judged, self.loss, self.pairs)
+        count = len(batch.pixels)
+        pixels = batch.pixels if views is None else torch.cat([batch.pixels, views.pixels])
+        everything = self.model.find_pairs(self.model.encode(pixels), text)
+        layers = [layer.first(count) for layer in everything]
+        matches = [match_layer(layer, targets, self.loss) for layer in layers]
+        losses, report = pair_losses(layers, matches, targets, judged, self.loss, self.pairs)
+        if batch.teacher is not None and batch.teacher.pairs is not None:
+            taught: list[Taught] = [(layers[-1], matches[-1], batch.teacher.pairs)]
+            if views is not None and views.pairs is not None:
+                composed = everything[-1].after(count)
+                taught.append((composed, match_layer(composed, views.pairs, self.loss), views.scene[:, None]))
+            learned, told = pair_distillation_losses(taught, self.distill)
+            losses, report = losses | learned, report | told
+        return losses, report

@@ -14,7 +14,7 @@ from torch import Tensor
 from ovgsr.config import Config, DataSettings
 from ovgsr.data.annotation_table import AnnotatedImages
 from ovgsr.data.swig import read_split
-from ovgsr.data.teaching import RecordedTeacher
+from ovgsr.data.teaching import RecordedTeacher, RecordedView
 from ovgsr.models.text_encoder import TextEncoder, load_text_encoder
 from ovgsr.situation import AnnotatedImage, GroundedNoun, Situation
 from ovgsr.tensors import TeacherSignals
@@ -68,11 +68,11 @@ class MadeUpReadings(RecordedTeacher):
             return TeacherSignals(None, None, tokens, TOKEN_GRID)
         return TeacherSignals(scene, roles, tokens, TOKEN_GRID if self.token_width else None)
 
-    def views(self, generator: np.random.Generator) -> list[tuple[Image.Image, Tensor]]:
+    def views(self, generator: np.random.Generator) -> list[RecordedView]:
         """As many views as come with a picture on average."""
         whole = int(self.views_a_picture)
         count = whole + int(generator.random() < self.views_a_picture - whole)
-        return [(grey_picture(Path()), _unit_rows(1, self.width)[0]) for _ in range(count)]
+        return [RecordedView(grey_picture(Path()), _unit_rows(1, self.width)[0]) for _ in range(count)]
 
 
 def stand_ins(config: Config) -> tuple[StandIns, tuple[str, ...]]:

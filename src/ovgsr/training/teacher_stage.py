@@ -82,6 +82,8 @@ def prepare_signals(
     config = load_config(None, [*overrides, f"data.root={json.dumps(str(data))}", f"train.seed={seed}"])
     if annotated_folds(data):
         observer.stage("cutting out the pairs")
-        cuts = write_pair_cuts(data, work / CUTS, split=config.data.split, progress=observer.progress)
+        cuts = write_pair_cuts(
+            data, work / CUTS, split=config.data.split, drop=config.pairs.drop, progress=observer.progress
+        )
         config = config.model_copy(update={"data": config.data.model_copy(update={"root": str(cuts), "split": None})})
     return signals(StageParts(config, work, teacher=teacher, device=device, observer=observer), kind)
