@@ -16,6 +16,7 @@ from ovgsr.data.augment import Augmentation, Shown, augment_shown, generator_for
 from ovgsr.data.collate import collate
 from ovgsr.data.dataset import SituationDataset
 from ovgsr.data.swig import image_folder, read_annotations, read_vocabulary
+from ovgsr.data.teaching import RecordedView
 from ovgsr.models.preprocess import Preprocess, load_image
 from ovgsr.tensors import TeacherSignals
 
@@ -101,9 +102,12 @@ class Teacher:
         scene = torch.nn.functional.one_hot(torch.tensor([index]), 3).float()
         return TeacherSignals(scene, torch.full((1, 4, 2), float(index)), _places(4, 4)[None], (4, 4))
 
-    def views(self, generator: np.random.Generator) -> list[tuple[Image.Image, Tensor]]:
+    def views(self, generator: np.random.Generator) -> list[RecordedView]:
         drawn = generator.integers(200, size=self.count).tolist()
-        return [(Image.new("RGB", (20, 10), (value, value, value)), torch.full((3,), float(value))) for value in drawn]
+        return [
+            RecordedView(Image.new("RGB", (20, 10), (value, value, value)), torch.full((3,), float(value)))
+            for value in drawn
+        ]
 
 
 def _dataset(root: Path, teacher: Teacher | None, **options: object) -> SituationDataset:

@@ -83,7 +83,7 @@ def test_readings_go_to_worker_processes(tmp_path: Path, views: ViewStore) -> No
     first = readings.views(np.random.default_rng(3))
     copied = pickle.loads(pickle.dumps(readings))
     assert torch.equal(copied.signals(2).scene, readings.signals(2).scene)
-    (picture, scene), (again, read) = first[0], copied.views(np.random.default_rng(3))[0]
+    (picture, scene, _), (again, read, _) = first[0], copied.views(np.random.default_rng(3))[0]
     assert picture.tobytes() == again.tobytes()
     assert torch.equal(scene, read)
 
@@ -98,7 +98,7 @@ def test_views_come_with_their_own_readings_and_as_often_as_asked_for(tmp_path: 
         for seed in range(200):
             shown = readings.views(np.random.default_rng(seed))
             counts.append(len(shown))
-            for picture, scene in shown:
+            for picture, scene, _ in shown:
                 number = by_content[picture.tobytes()]
                 angle = torch.tensor(float(number))
                 torch.testing.assert_close(scene, torch.stack([angle.cos(), angle.sin()]), atol=1e-3, rtol=0)

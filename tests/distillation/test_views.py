@@ -31,9 +31,13 @@ SEEDS = range(12)
 
 
 def annotated(
-    boxes: Mapping[str, BoxXyxy | None], *, size: tuple[int, int] = (100, 80), name: str = "a.jpg"
+    boxes: Mapping[str, BoxXyxy | None],
+    *,
+    size: tuple[int, int] = (100, 80),
+    name: str = "a.jpg",
+    noun: str = "thing",
 ) -> AnnotatedImage:
-    nouns = {role: GroundedNoun("thing", box_xyxy=box) for role, box in boxes.items()}
+    nouns = {role: GroundedNoun(noun, box_xyxy=box) for role, box in boxes.items()}
     return AnnotatedImage(name, *size, (Situation("carrying", nouns),))
 
 
@@ -362,15 +366,17 @@ def test_the_pictures_given_are_left_alone() -> None:
 def test_where_roles_are_in_a_view(kind: ViewKind) -> None:
     """What is pasted is where it is said to be; what is not stays."""
     base = annotated({"agent": (10, 10, 40, 70), "item": (60, 30, 80, 50)})
-    source = annotated({"agent": (5, 5, 35, 65), "item": (50, 20, 74, 48)}, name="b.jpg")
+    source = annotated({"agent": (5, 5, 35, 65), "item": (50, 20, 74, 48)}, name="b.jpg", noun="another thing")
     pictures = one_colour(((100, 80), BLUE), ((100, 80), RED))
     cuts = (Cut(1, "agent" if kind == "agent" else "item"),) * (2 if kind == "two" else 1)
     for seed in SEEDS:
         plan = ViewPlan(0, kind, cuts, seed, "item" if kind in ("replace", "two") else None)
-        boxes = roles_in_view(plan, [base, source])
+        filled = roles_in_view(plan, [base, source])
         stays, moved = ("item", "agent") if kind == "agent" else ("agent", "item")
-        assert boxes[stays] == usable_boxes(base)[stays]
-        left, top, right, bottom = boxes[moved]
+        assert filled[stays] == GroundedNoun("thing", usable_boxes(base)[stays])
+        assert filled[moved].noun == "another thing"
+        assert filled[moved].box_xyxy is not None
+        left, top, right, bottom = filled[moved].box_xyxy
         red = np.asarray(compose(plan, [base, source], pictures))[..., 0] > 130
         assert red[round(top) : round(bottom), round(left) : round(right)].mean() > 0.75, "an ellipse's share and more"
         if kind != "two":  # nothing but the margin of the mask is beyond the box

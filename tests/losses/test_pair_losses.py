@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ovgsr.config import LossSettings, PairSettings
-from ovgsr.losses.pairs import match_pairs, matching_cost, object_loss, pair_losses, verb_focal_loss
+from ovgsr.losses.pairs import match_layer, match_pairs, matching_cost, object_loss, pair_losses, verb_focal_loss
 from ovgsr.tensors import PairOutputs, PairTargets
 
 LOSS = LossSettings(verb=2.0, noun=1.0, box_l1=5.0, box_giou=2.0)
@@ -121,8 +121,11 @@ def test_a_combination_that_training_was_not_offered_is_no_negative() -> None:
 
 def test_terms_weights_and_earlier_layers() -> None:
     layers, targets, trained = [_outputs(seed=seed) for seed in (0, 1, 2)], _targets(), torch.ones(3, 3).bool()
-    single = [pair_losses([layer], targets, trained, LOSS, PAIRS) for layer in layers]
-    losses, report = pair_losses(layers, targets, trained, LOSS, PAIRS)
+    matches = [match_layer(layer, targets, LOSS) for layer in layers]
+    single = [
+        pair_losses([layer], [one], targets, trained, LOSS, PAIRS) for layer, one in zip(layers, matches, strict=True)
+    ]
+    losses, report = pair_losses(layers, matches, targets, trained, LOSS, PAIRS)
     assert list(losses) == list(report) == ["verb", "object", "box_l1", "box_giou", "auxiliary"]
     for name, weight in (("verb", 2), ("object", 1), ("box_l1", 5), ("box_giou", 2)):
         torch.testing.assert_close(losses[name], single[2][0][name])
@@ -137,7 +140,8 @@ def test_pictures_without_a_pair_still_reach_every_output() -> None:
     empty = PairTargets(
         torch.zeros(2, 0).bool(), torch.zeros(2, 0, 2, 4), torch.zeros(2, 0).long(), torch.zeros(2, 0, 3).bool()
     )
-    losses, _ = pair_losses([outputs], empty, torch.ones(3, 3).bool(), LOSS, PAIRS)
+    matches = [match_layer(outputs, empty, LOSS)]
+    losses, _ = pair_losses([outputs], matches, empty, torch.ones(3, 3).bool(), LOSS, PAIRS)
     assert float(losses["verb"]) == float(losses["box_l1"]) == float(losses["box_giou"]) == 0
     total = torch.stack(list(losses.values())).sum()
     gradients = torch.autograd.grad(total, [outputs.boxes_cxcywh, outputs.object_logits, outputs.verb_logits])

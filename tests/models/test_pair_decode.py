@@ -33,7 +33,7 @@ def _outputs() -> PairOutputs:
 
 
 def _reading() -> PictureReading:
-    (reading,) = read_pictures(_outputs(), SIZES)
+    (reading,) = read_pictures(_outputs(), SIZES, torch.ones(2))
     return reading
 
 
