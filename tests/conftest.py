@@ -180,10 +180,15 @@ def make_pair_checkpoint() -> Callable[..., PairCheckpoint]:
     """A random pair student that was offered two of the combinations of two verbs and two objects."""
 
     def make(
-        *, seed: int = 0, text_width: int = TEXT_WIDTH, fingerprint: str = "random", **pairs: Any
+        *,
+        seed: int = 0,
+        text_width: int = TEXT_WIDTH,
+        fingerprint: str = "random",
+        distilled: bool = False,
+        **pairs: Any,
     ) -> PairCheckpoint:
         torch.manual_seed(seed)
-        settings = ModelSettings.model_validate({"width": 16, "heads": 2})
+        settings = ModelSettings.model_validate({"width": 16, "heads": 2, "distilled_readout": distilled})
         chosen = PairSettings.model_validate({"queries": 5, "kept": 6, **pairs})
         model = build_pair_student(settings, chosen, text_width=text_width).eval()
         return PairCheckpoint(

@@ -135,7 +135,7 @@ def test_settings_are_values() -> None:
     assert issubclass(ConfigError, OvgsrError)
 
 
-@pytest.mark.parametrize("setting", ["model.head=closed", "model.distilled_readout=true", "distill.label_text=true"])
-def test_interactions_know_neither_a_closed_head_nor_a_teacher(setting: str) -> None:
+@pytest.mark.parametrize("setting", ["model.head=closed", "distill.label_text=true"])
+def test_interactions_know_neither_a_closed_head_nor_a_control_by_texts(setting: str) -> None:
     with pytest.raises(ConfigError, match="task: interactions knows neither a closed head nor a teacher"):
         load_config(None, ["task=interactions", setting])

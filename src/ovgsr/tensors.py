@@ -164,7 +164,7 @@ class PairOutputs(Movable):
     verb_logits: Tensor  # (B, Q, V), each verb by itself
     features: Tensor  # (B, Q, C), what objects and verbs are read from
     distilled: Tensor | None = None  # (B, Q, D) unit length, the distilled readout's embedding
-    distilled_logits: Tensor | None = None  # (B, Q, V), its likeness to each verb
+    cosines: Tensor | None = None  # (B, Q, V), of that and each verb's text
 
     def first(self, count: int) -> PairOutputs:
         """The first ``count`` pictures."""

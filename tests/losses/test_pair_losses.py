@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
 import torch
 from torch import Tensor
 
-from ovgsr.config import LossSettings, PairSettings
-from ovgsr.losses.pairs import match_layer, match_pairs, matching_cost, object_loss, pair_losses, verb_focal_loss
+from ovgsr.config import DistillSettings, LossSettings, PairSettings
+from ovgsr.losses.pairs import (
+    match_layer,
+    match_pairs,
+    matching_cost,
+    object_loss,
+    pair_distillation_losses,
+    pair_losses,
+    verb_focal_loss,
+)
 from ovgsr.tensors import PairOutputs, PairTargets
 
 LOSS = LossSettings(verb=2.0, noun=1.0, box_l1=5.0, box_giou=2.0)
@@ -148,3 +157,60 @@ def test_pictures_without_a_pair_still_reach_every_output() -> None:
     assert not gradients[0].any()
     assert gradients[1].any(), "every query learns that there is no object"
     assert not gradients[2].any()
+
+
+def test_readings_are_learned_by_the_matched_queries_alone() -> None:
+    """1 - cosine and the KL to all readings of the batch, worked out in plain Python; views in a part of their own."""
+    generator = torch.Generator().manual_seed(3)
+    learned = torch.nn.functional.normalize(torch.randn(2, 4, 3, generator=generator), dim=-1).requires_grad_()
+    views = torch.nn.functional.normalize(torch.randn(1, 4, 3, generator=generator), dim=-1).requires_grad_()
+    read = torch.zeros(2, 3, 3)
+    read[0, 0], read[0, 2], read[1, 0] = torch.eye(3)  # the second pair of the first picture has no reading
+    seen = torch.nn.functional.normalize(torch.ones(1, 1, 3), dim=-1)
+    matches = (torch.tensor([0, 0, 0, 1]), torch.tensor([3, 1, 0, 2]), torch.tensor([0, 1, 2, 0]))
+    composed = (torch.tensor([0]), torch.tensor([2]), torch.tensor([0]))
+    outputs = [replace(_outputs(pictures=len(part)), distilled=part) for part in (learned, views)]
+    settings = DistillSettings(signals="folder", scene=2.0, relation=0.5, relation_temperature=0.2)
+    taught = [(outputs[0], matches, read), (outputs[1], composed, seen)]
+    losses, report = pair_distillation_losses(taught, settings)
+    said = [learned[0, 3], learned[0, 0], learned[1, 2], views[0, 2]]
+    told = [read[0, 0], read[0, 2], read[1, 0], seen[0, 0]]
+    apart = [
+        1 - sum(a * b for a, b in zip(s.tolist(), t.tolist(), strict=True)) for s, t in zip(said, told, strict=True)
+    ]
+    assert float(report["scene"]) == pytest.approx(sum(apart) / 4, abs=1e-5)
+
+    def likeness(vector: Tensor) -> list[float]:
+        raised = [math.exp(float((vector * one).sum().detach()) / 0.2) for one in told]
+        return [one / sum(raised) for one in raised]
+
+    divergences = [
+        sum(p * math.log(p / q) for p, q in zip(likeness(t), likeness(s), strict=True))
+        for s, t in zip(said, told, strict=True)
+    ]
+    assert float(report["relation"]) == pytest.approx(sum(divergences) / 4, abs=1e-4)
+    torch.testing.assert_close(losses["scene"].detach(), 2 * report["scene"])
+    torch.testing.assert_close(losses["relation"].detach(), 0.5 * report["relation"])
+    (gradient, of_views) = torch.autograd.grad(losses["scene"] + losses["relation"], [learned, views])
+    assert gradient.any(dim=-1).nonzero().tolist() == [[0, 0], [0, 3], [1, 2]]
+    assert of_views.any(dim=-1).nonzero().tolist() == [[0, 2]]
+
+
+def test_nothing_read_nothing_learned() -> None:
+    learned = torch.randn(2, 4, 3, requires_grad=True)
+    nobody = (torch.zeros(0).long(),) * 3
+    losses, _ = pair_distillation_losses(
+        [(replace(_outputs(), distilled=learned), nobody, torch.zeros(2, 0, 3))], DistillSettings(signals="folder")
+    )
+    (gradient,) = torch.autograd.grad(losses["scene"] + losses["relation"], [learned])
+    assert not gradient.any()
+
+
+def test_a_view_without_a_verb_is_matched_by_boxes_and_object() -> None:
+    outputs = _outputs(pictures=1)
+    views = replace(_targets(1), mask=torch.tensor([[True, False, False]]), verbs=torch.zeros(1, 3, 3).bool())
+    loud = replace(outputs, verb_logits=torch.randn(1, 4, 3) * 50)
+    chosen = match_layer(outputs, views, LOSS)
+    assert [part.tolist() for part in match_layer(loud, views, LOSS)] == [part.tolist() for part in chosen]
+    cost = matching_cost(outputs, views, LOSS)[0, :, 0]
+    assert int(chosen[1]) == int(cost.argmin())

@@ -10,6 +10,7 @@ import torch
 from ovgsr.models.checkpoint import CheckpointError, StudentCheckpoint, checkpoint_format
 from ovgsr.models.pair_checkpoint import PAIR_FORMAT, PairCheckpoint
 from ovgsr.tensors import TextEmbeddings
+from ovgsr.vocabulary import Verb, Vocabulary
 
 Make = Callable[..., PairCheckpoint]
 
@@ -31,6 +32,27 @@ def test_a_round_trip_gives_the_same_outputs_to_the_bit(
     assert opened.vocabulary == checkpoint.vocabulary
     assert checkpoint_format(tmp_path) == PAIR_FORMAT
     assert "PairRecognizer" in (tmp_path / "README.md").read_text()
+
+
+@torch.no_grad()
+def test_a_distilled_readout_and_its_weight_come_back(
+    make_pair_checkpoint: Make, random_text: Callable[..., TextEmbeddings], tmp_path: Path
+) -> None:
+    checkpoint = make_pair_checkpoint(distilled=True)
+    checkpoint.distilled_weight = 2.5
+    checkpoint.save_pretrained(tmp_path)
+    opened = PairCheckpoint.from_pretrained(tmp_path)
+    assert opened.distilled_weight == 2.5
+    pixels, text = torch.randn(2, 3, 32, 32), random_text()
+    before, after = checkpoint.model(pixels, text), opened.model(pixels, text)
+    assert before.cosines is not None
+    assert torch.equal(before.cosines, after.cosines)
+    words = Vocabulary((*opened.vocabulary.verbs, Verb("no_interaction")), opened.vocabulary.nouns)
+    assert opened.distilled_weights(words).tolist() == [2.5, 2.5, 0], "no teacher reads pairs without interaction"
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["distilled_weight"]  # as earlier versions wrote it
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert PairCheckpoint.from_pretrained(tmp_path).distilled_weight == 0
 
 
 def test_a_checkpoint_of_the_other_task_is_refused(

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from ovgsr.models.pair_decode import Combinations, PictureReading, decode_pairs, read_detected, read_pictures
+from ovgsr.models.pair_decode import (
+    Combinations,
+    PictureReading,
+    decode_pairs,
+    fused_verbs,
+    read_detected,
+    read_pictures,
+)
 from ovgsr.tensors import DetectedBoxes, PairOutputs
 from ovgsr.vocabulary import Noun, Verb, Vocabulary
 
@@ -95,3 +103,15 @@ def test_a_detectors_boxes_take_the_place_of_the_students() -> None:
     assert [pair.score for pair in pairs] == pytest.approx(expected, abs=1e-4)
     nobody = DetectedBoxes(torch.zeros(0, 4), torch.zeros(0).bool(), torch.zeros(0).long(), torch.zeros(0))
     assert decode_pairs(read_detected(_reading(), nobody), WORDS, Combinations.all_of(WORDS), kept=4, nms=0.5) == ()
+
+
+def test_both_readouts_of_the_verbs_by_hand() -> None:
+    """The cosine counts in the logit, verb by verb."""
+    cosines = torch.tensor([[[0.5, -0.2], [0.0, 1.0], [0.1, 0.3]]])
+    taught = replace(_outputs(), cosines=cosines)
+    fused = fused_verbs(taught, torch.tensor([4.0, 0.0]))
+    first = 1 / (1 + math.exp(-(math.log(0.8 / 0.2) + 4 * 0.5)))
+    expected = [[first, 0.1], [0.9, 0.2], [1 / (1 + math.exp(-4 * 0.1)), 0.9]]
+    torch.testing.assert_close(fused, torch.tensor([expected]))
+    for outputs, weight in ((taught, 0.0), (_outputs(), 4.0)):
+        torch.testing.assert_close(fused_verbs(outputs, torch.full((2,), weight)), taught.verb_logits.sigmoid())

@@ -38,6 +38,27 @@ def test_a_word_changes_no_other_words_score(make_pair_checkpoint: Make, random_
     torch.testing.assert_close(fewer.boxes_cxcywh, whole.boxes_cxcywh)
 
 
+@torch.no_grad()
+def test_the_distilled_readout_is_a_cosine_beside_everything_else(
+    make_pair_checkpoint: Make, random_text: Text
+) -> None:
+    plain, taught = make_pair_checkpoint().model, make_pair_checkpoint(distilled=True).model
+    text, pixels = random_text((2, 2, 2), nouns=5), torch.randn(2, 3, 32, 32)
+    text = replace(text, verb_names=text.verbs.flip(0))
+    scores = taught.distilled_scores
+    assert scores is not None
+    scores.centre.fill_(0.1)
+    before, after = plain(pixels, text), taught(pixels, text)
+    assert before.distilled is None
+    assert before.cosines is None
+    for name in ("boxes_cxcywh", "object_logits", "verb_logits"):
+        assert torch.equal(getattr(before, name), getattr(after, name)), "the same student but for the readout"
+    said = torch.nn.functional.normalize(scores.project(after.features), dim=-1)
+    torch.testing.assert_close(after.distilled, said)
+    words = torch.nn.functional.normalize(text.verbs + text.verbs.flip(0) - 0.1, dim=-1)
+    torch.testing.assert_close(after.cosines, said @ words.T)
+
+
 def test_every_trainable_weight_has_a_gradient(make_pair_checkpoint: Make, random_text: Text) -> None:
     """Data-parallel training waits for each of them."""
     task = PairTask(make_pair_checkpoint().model, LossSettings(), PairSettings())

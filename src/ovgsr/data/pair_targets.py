@@ -20,7 +20,8 @@ class AllPairs:
     """The pairs of many pictures, encoded once, as a few large tensors that forked workers share.
 
     An element is one picture's targets, with B = 1. Boxes are clamped to the picture; a pair with a box outside it is
-    left out; ``numbers`` says which pairs of ``merge_rows`` a picture's targets are. Raises VocabularyError for a verb or an object that the vocabulary does not have.
+    left out. ``numbers`` says which pairs of ``merge_rows`` a picture's targets are. Raises VocabularyError for a verb
+    or an object that the vocabulary does not have.
     """
 
     def __init__(self, images: Sequence[AnnotatedImage], vocabulary: Vocabulary) -> None:

@@ -77,7 +77,9 @@ class RecordedPairs:
     def signals(self, index: int) -> TeacherSignals:
         """The readings of a picture's pairs, with B = 1; zeros where the teacher has none."""
         readings = [self._store.scene(name) for name in self._names[index]]
-        return TeacherSignals(pairs=torch.stack(readings)[None] if readings else torch.zeros(1, 0, self._store.info.width))
+        return TeacherSignals(
+            pairs=torch.stack(readings)[None] if readings else torch.zeros(1, 0, self._store.info.width)
+        )
 
     def views(self, generator: np.random.Generator) -> list[RecordedView]:
         """Views drawn at random, ``distill.views`` of them a picture on average, each in the picture of its base."""

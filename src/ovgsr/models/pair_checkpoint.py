@@ -23,8 +23,7 @@ PAIR_FORMAT = "ovgsr-pairs-1"
 class PairCheckpoint(Checkpoint[PairTransformer]):
     """A pair network with all it takes to use it; ``interactions`` are the combinations that training was offered.
 
-    ``recognition_weight`` is the share of the verb readout that annotations taught where a second one was taught; 1
-    leaves that one out.
+    ``distilled_weight`` is how often the distilled readout's cosine counts in a verb's logit; 0 leaves it out.
     """
 
     FORMAT = PAIR_FORMAT
@@ -41,24 +40,24 @@ class PairCheckpoint(Checkpoint[PairTransformer]):
         text_fingerprint: str,
         text_width: int,
         provenance: Provenance | None = None,
-        recognition_weight: float = 1.0,
+        distilled_weight: float = 0.0,
     ) -> None:
         super().__init__(model, settings, vocabulary, preprocess, text_fingerprint, text_width, provenance)
         self.pairs = pairs
         self.interactions = tuple(interactions)
-        self.recognition_weight = recognition_weight
+        self.distilled_weight = distilled_weight
 
-    def recognition_weights(self, vocabulary: Vocabulary) -> Tensor:
-        """The share (V,) of the readout that annotations taught: all of it where a teacher says nothing."""
-        silent = (verb.name == NO_INTERACTION for verb in vocabulary.verbs)
-        return torch.tensor([1.0 if nothing else self.recognition_weight for nothing in silent])
+    def distilled_weights(self, vocabulary: Vocabulary, weight: float | None = None) -> Tensor:
+        """``distilled_weight``, or another ``weight``, for each verb (V,): of no interaction no teacher says a word."""
+        weight = self.distilled_weight if weight is None else weight
+        return torch.tensor([0.0 if name == NO_INTERACTION else weight for name in vocabulary.verb_names])
 
     def more_config(self) -> dict[str, Any]:
-        """The settings of pairs, the combinations that training was offered, and the mixture of the readouts."""
+        """The settings of pairs, the combinations that training was offered, and what the distilled readout counts."""
         return {
             "pairs": self.pairs.model_dump(),
             "interactions": [list(one) for one in self.interactions],
-            "recognition_weight": self.recognition_weight,
+            "distilled_weight": self.distilled_weight,
         }
 
     @classmethod
@@ -70,6 +69,6 @@ class PairCheckpoint(Checkpoint[PairTransformer]):
             pairs=pairs,
             vocabulary=vocabulary,
             interactions=[(str(verb), str(thing)) for verb, thing in config["interactions"]],
-            recognition_weight=float(config.get("recognition_weight", 1.0)),
+            distilled_weight=float(config.get("distilled_weight", 0.0)),
             **shared,
         )

@@ -49,23 +49,23 @@ class PictureReading:
     verbs: Tensor  # (P, V) probabilities, each by itself
 
 
-def read_pictures(outputs: PairOutputs, sizes_wh: Tensor, recognition_weight: Tensor) -> list[PictureReading]:
+def read_pictures(outputs: PairOutputs, sizes_wh: Tensor, distilled_weight: Tensor) -> list[PictureReading]:
     """What the queries say; boxes in pixels of ``sizes_wh`` (B, 2), cut off at the picture's edges."""
     sizes = sizes_wh[:, None, None].float()
     boxes_xyxy = clamp_to_image(scale_to_pixels(cxcywh_to_xyxy(outputs.boxes_cxcywh.float()), sizes), sizes)
-    things, verbs = outputs.object_logits.float().softmax(dim=-1), fused_verbs(outputs, recognition_weight)
+    things, verbs = outputs.object_logits.float().softmax(dim=-1), fused_verbs(outputs, distilled_weight)
     return [PictureReading(*parts) for parts in zip(boxes_xyxy, things, verbs, strict=True)]
 
 
-def fused_verbs(outputs: PairOutputs, recognition_weight: Tensor) -> Tensor:
-    """Probabilities (B, Q, V) of the verbs: the logits of both readouts, mixed.
+def fused_verbs(outputs: PairOutputs, distilled_weight: Tensor) -> Tensor:
+    """Probabilities (B, Q, V) of the verbs: what annotations taught, and what a teacher taught where one did.
 
-    ``recognition_weight`` (V,) is the share of the readout that annotations taught, for each verb; the rest is the
-    distilled one's, where the student has one. No verb's score depends on which others are offered.
+    The distilled readout's cosine is added to a verb's logit ``distilled_weight`` (V,) times. No verb's score depends
+    on which others are offered.
     """
     logits = outputs.verb_logits.float()
-    if outputs.distilled_logits is not None:
-        logits = torch.lerp(outputs.distilled_logits.float(), logits, recognition_weight)
+    if outputs.cosines is not None:
+        logits = logits + distilled_weight * outputs.cosines
     return logits.sigmoid()
 
 

@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ovgsr.models.heads import BoxHead, TextSimilarity
+from ovgsr.models.heads import BoxHead, TextSimilarity, full_precision
 from ovgsr.models.image_encoder import ImageTower
 from ovgsr.models.placement import cell_positions, place
 from ovgsr.models.situation_transformer import SceneEncoder
@@ -103,13 +103,13 @@ class PairTransformer(nn.Module):
             verb_logits=self.verb_scores(features, text.verbs) + self.verb_bias,
             features=features,
             distilled=distilled,
-            distilled_logits=None if distilled is None else self._likeness(distilled, text),
+            cosines=None if distilled is None else self._cosines(distilled, text),
         )
 
-    def _likeness(self, distilled: Tensor, text: TextEmbeddings) -> Tensor:
-        """The distilled readout's logits (B, Q, V); a verb is as rare to it as the other readout has learned."""
+    def _cosines(self, distilled: Tensor, text: TextEmbeddings) -> Tensor:
         assert self.distilled_scores is not None
-        return self.distilled_scores.score(distilled, text.told_verbs) + self.verb_bias
+        with full_precision(distilled):
+            return distilled @ self.distilled_scores.words(text.told_verbs).T
 
 
 def spread_points(count: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -33,8 +33,8 @@ class PairOffer:
     vocabulary: Vocabulary
     text: TextEmbeddings
     combinations: Combinations
-    recognition_weight: Tensor
-    """The share (V,) of the verb readout that annotations taught."""
+    distilled_weight: Tensor
+    """How often the distilled readout's cosine counts in each verb's logit (V,)."""
     detections: Detections | None = None
     """A detector's boxes, which take the place of the student's own (two-stage)."""
 
@@ -49,6 +49,14 @@ class PairOffer:
             object_index=torch.tensor([places.get(box.label, 0) for box in found], dtype=torch.long),
             scores=torch.tensor([box.score for box in found]),
         ).to(device)
+
+
+class ReadPictures(NamedTuple):
+    """What the network says of some pictures, before it is decoded."""
+
+    outputs: PairOutputs
+    sizes_wh: Tensor  # (B, 2)
+    file_names: Sequence[str]
 
 
 class PairRecognizer:
@@ -103,7 +111,7 @@ class PairRecognizer:
             raise CheckpointError("no combination of a verb and an object is offered; name at least one of each")
         text = embed_vocabulary(vocabulary, self.text_encoder)
         self.checkpoint.require_encoder(text.fingerprint)
-        weights = self.checkpoint.recognition_weights(vocabulary).to(self.device)
+        weights = self.checkpoint.distilled_weights(vocabulary).to(self.device)
         return PairOffer(vocabulary, text.to(self.device), combinations.to(self.device), weights, detections)
 
     def __call__(self, image: Image.Image | str | Path, offer: PairOffer | None = None) -> PairPrediction:
@@ -122,19 +130,22 @@ class PairRecognizer:
         sizes_wh = torch.tensor([image.size for image in images], dtype=torch.float32)
         return self.predict_pixels(pixels, sizes_wh, offer, file_names or [""] * len(images))
 
-    @torch.inference_mode()
     def predict_pixels(
         self, pixels: Tensor, sizes_wh: Tensor, offer: PairOffer, file_names: Sequence[str]
     ) -> list[PairPrediction]:
         """As :meth:`predict`, from pixels (B, 3, H, W) that are ready and the pictures' sizes (B, 2)."""
-        return self.decode(self.model(pixels.to(self.device), offer.text), sizes_wh, offer, file_names)
+        return self.decode(self.read(pixels, sizes_wh, offer, file_names), offer)
 
-    def decode(
-        self, outputs: PairOutputs, sizes_wh: Tensor, offer: PairOffer, file_names: Sequence[str]
-    ) -> list[PairPrediction]:
-        """Predictions from what the model says of B pictures."""
-        settings = self.checkpoint.pairs
-        readings = read_pictures(outputs, sizes_wh.to(self.device), offer.recognition_weight)
+    @torch.inference_mode()
+    def read(self, pixels: Tensor, sizes_wh: Tensor, offer: PairOffer, file_names: Sequence[str]) -> ReadPictures:
+        """What the network says of the pictures."""
+        return ReadPictures(self.model(pixels.to(self.device), offer.text), sizes_wh.to(self.device), file_names)
+
+    @torch.inference_mode()
+    def decode(self, pictures: ReadPictures, offer: PairOffer) -> list[PairPrediction]:
+        """Predictions from what the network says, for an offer of the same words."""
+        settings, (outputs, sizes_wh, file_names) = self.checkpoint.pairs, pictures
+        readings = read_pictures(outputs, sizes_wh, offer.distilled_weight)
         if offer.detections is not None:
             readings = [
                 read_detected(reading, offer.detected(name, self.device))
@@ -162,9 +173,22 @@ def predict_annotated_pairs(
 ) -> Iterator[PairPrediction]:
     """The interactions in each annotated picture, in order; ``progress`` hears how many pictures are done."""
     done = 0
-    for batch in picture_batches(recognizer.checkpoint.preprocess, images, image_folder, batch_size, workers):
-        names = [images[index].file_name for index in batch.indices.tolist()]
-        yield from recognizer.predict_pixels(batch.pixels, batch.sizes_wh, offer, names)
-        done += len(names)
+    for pictures in read_annotated_pairs(recognizer, images, image_folder, offer, batch_size, workers):
+        yield from recognizer.decode(pictures, offer)
+        done += len(pictures.file_names)
         if progress is not None:
             progress(done, len(images))
+
+
+def read_annotated_pairs(
+    recognizer: PairRecognizer,
+    images: Sequence[AnnotatedImage],
+    image_folder: Path,
+    offer: PairOffer,
+    batch_size: int = 100,
+    workers: int = 0,
+) -> Iterator[ReadPictures]:
+    """What the network says of annotated pictures, a batch at a time, in order."""
+    for batch in picture_batches(recognizer.checkpoint.preprocess, images, image_folder, batch_size, workers):
+        names = [images[index].file_name for index in batch.indices.tolist()]
+        yield recognizer.read(batch.pixels, batch.sizes_wh, offer, names)

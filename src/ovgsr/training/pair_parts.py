@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,6 @@ from ovgsr.data.hoi_splits import read_hoi_split, training_fold
 from ovgsr.data.pair_targets import AllPairs
 from ovgsr.data.skipped import Skipped
 from ovgsr.distillation.recorded_pairs import RecordedPairs
-from ovgsr.evaluation.hico_det import evaluate_pairs
 from ovgsr.hoi_vocabulary import HoiSplit, Interaction, words_of
 from ovgsr.models.build import build_pair_student
 from ovgsr.models.image_adapter import tune
@@ -30,16 +29,17 @@ from ovgsr.models.model_card import Provenance
 from ovgsr.models.pair_checkpoint import PairCheckpoint
 from ovgsr.models.preprocess import Preprocess
 from ovgsr.models.text_encoder import TextEncoder, embed_vocabulary, load_text_encoder
-from ovgsr.recognizers.pairs import PairRecognizer, predict_annotated_pairs
+from ovgsr.recognizers.pairs import PairOffer, PairRecognizer, ReadPictures, read_annotated_pairs
 from ovgsr.sketch.hoi_write import PLAN_FILE
 from ovgsr.tensors import Batch, TextEmbeddings
 from ovgsr.training.build import augmentation, batches_of, cache_budget, require_readout
+from ovgsr.training.pair_calibration import choose_weight, dev_scores
 from ovgsr.training.pair_task import PairTask
 from ovgsr.training.sampling import EpochSampler
 from ovgsr.training.validate import Processes
 
-RECOGNITION_WEIGHT = 0.5
-"""The share of the verb readout that annotations taught until dev chooses it."""
+DISTILLED_WEIGHT = 4.0
+"""How often the distilled readout's cosine counts in a verb's logit until dev chooses it."""
 DRAWN_NOTICE = "This model was trained on SketchHOI alone: it knows drawn pictures only, not photos."
 
 
@@ -76,23 +76,31 @@ class PairParts:
 
         Average precision ranks all pictures together, so that every process looks at all of them.
         """
-        dev, split = self.data.dev, self.data.split
-        if dev is None:
+        if self.data.dev is None:
             return {}
+        recognizer, offer, read = self._dev(self.data.dev, device, config)
+        return dev_scores(
+            (p for pictures in read for p in recognizer.decode(pictures, offer)), self.data.dev, self.data.split
+        )
+
+    def calibrate(self, device: torch.device, config: Config, among: Processes) -> None:
+        """Chooses how much the distilled readout counts, where a teacher taught it.
+
+        A constant for unseen interactions is not chosen: it would change no class's ranking.
+        """
+        if self.data.dev is None or not config.distill.teaches_readout:
+            return
+        recognizer, offer, read = self._dev(self.data.dev, device, config)
+        score = partial(dev_scores, dev=self.data.dev, split=self.data.split)
+        self.checkpoint.distilled_weight = choose_weight(recognizer, list(read), offer, score)
+
+    def _dev(
+        self, dev: HicoDetFold, device: torch.device, config: Config
+    ) -> tuple[PairRecognizer, PairOffer, Iterator[ReadPictures]]:
         recognizer = PairRecognizer(self.checkpoint, self.text_encoder, str(device))
         offer = recognizer.offer(dev.vocabulary, dev.interactions)
         folder, size, workers = image_folder(self.data.root, "dev"), config.evaluation.batch_size, config.data.workers
-        found = predict_annotated_pairs(recognizer, dev.images, folder, offer, batch_size=size, workers=workers)
-        unseen = {} if split is None or not split.dev_unseen else {"dev": split.dev_unseen}
-        report = evaluate_pairs(found, dev.images, dev.interactions, dev.rare, unseen, modes=("official",), fold="dev")
-        means = report.modes["official"]["default"]
-        scores = {"map_full": means.map_full, "map_rare": means.map_rare}
-        for part in means.splits.values():
-            scores |= {"map_seen": part.map_seen, "map_unseen": part.map_unseen, "map_harmonic": part.harmonic_mean}
-        return {name: round(value, 3) for name, value in scores.items() if value == value}
-
-    def calibrate(self, device: torch.device, config: Config, among: Processes) -> None:
-        """Nothing is chosen on dev: a constant for unseen interactions would change no class's ranking."""
+        return recognizer, offer, read_annotated_pairs(recognizer, dev.images, folder, offer, size, workers)
 
 
 def read_pair_data(config: Config) -> PairData:
@@ -175,8 +183,14 @@ def _readings(
 ) -> RecordedPairs | None:
     if not config.distill.signals:
         return None
-    space = {"text_fingerprint": encoder.fingerprint, "text_width": encoder.width}
-    return RecordedPairs(train, pairs, config.distill, open_picture=open_picture, **space)
+    return RecordedPairs(
+        train,
+        pairs,
+        config.distill,
+        open_picture=open_picture,
+        text_fingerprint=encoder.fingerprint,
+        text_width=encoder.width,
+    )
 
 
 def _open(preprocess: Preprocess, folder: Path, file_name: str) -> Image.Image:
@@ -206,7 +220,7 @@ def _fresh_checkpoint(config: Config, data: PairData, text: TextEmbeddings) -> P
         preprocess=Preprocess(config.data.image_size, tower.mean, tower.std, config.data.resize),
         text_fingerprint=text.fingerprint,
         text_width=text.verbs.shape[1],
-        recognition_weight=RECOGNITION_WEIGHT if config.distill.teaches_readout else 1.0,
+        distilled_weight=DISTILLED_WEIGHT if config.distill.teaches_readout else 0.0,
         provenance=Provenance(
             dataset=data.train.vocabulary.name if data.split is None else data.split.name,
             notice=DRAWN_NOTICE if (data.root / PLAN_FILE).is_file() else "",
