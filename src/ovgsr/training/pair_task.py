@@ -26,7 +26,7 @@ class PairTask(nn.Module):
         # DistributedDataParallel waits for every trainable weight, so what no loss reaches must not be trainable.
         if model.distilled_scores is not None:
             model.distilled_scores.requires_grad_(self.distill.teaches_readout)
-            model.distilled_scores.log_scale.requires_grad_(False)  # cosines are learned; dev chooses the scale
+            model.distilled_scores.log_scale.requires_grad_(False)  # cosines are learned; dev chooses their weight
 
     def forward(self, batch: Batch, text: TextEmbeddings, judged: Tensor) -> Losses:
         """Losses to add up, and numbers to look at, of one batch.
