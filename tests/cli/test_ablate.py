@@ -117,7 +117,7 @@ def test_the_teachers_stage_of_a_kind_is_started_once_a_run(tmp_path: Path, monk
 
 
 BAD = [
-    (["nowhere"], "nowhere: there is no such plan file; the package's plans are: demo, sketch, swig"),
+    (["nowhere"], "nowhere: there is no such plan file; the package's plans are: demo, hico_det, sketch"),
     (["--rows", "mipt"], r"the plan has no row 'mipt'; did you mean 'mipd'\?"),
     (["--seeds", "0,x"], "--seeds must be whole numbers, such as 0,1,2, not '0,x'"),
     (["--override", "train.epoch=2"], r"unknown key 'train.epoch'; did you mean 'epochs'\?"),

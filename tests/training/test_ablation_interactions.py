@@ -15,6 +15,7 @@ import pytest
 from scipy import stats
 from tests.toy_hoi import INTERACTIONS, write_toy_hoi
 
+from ovgsr.config import load_config
 from ovgsr.data.hico_det import read_hico_det
 from ovgsr.data.hoi_splits import read_hoi_split, training_fold
 from ovgsr.evaluation.predictions import read_records as read_lines
@@ -28,7 +29,7 @@ from ovgsr.training.ablation_interactions import (
     read_classes,
     read_pair_fold,
 )
-from ovgsr.training.ablation_plan import AblationError, AblationPlan, Row
+from ovgsr.training.ablation_plan import AblationError, AblationPlan, Row, load_plan
 from ovgsr.training.ablation_report import page, write_tables
 from ovgsr.training.ablation_table import read_table
 from ovgsr.training.pair_comparison import best_pair, compare_pair_pictures
@@ -262,3 +263,20 @@ def test_pictures_on_which_rows_differ(data: Path) -> None:
     assert [len(section.items) for section in alone] == [1, 1]
     assert best_pair(theirs[1]) is None
     assert math.isclose((best_pair(ours[1]) or theirs[0].pairs[0]).score, 0.2)
+
+
+@pytest.mark.parametrize("name", ["sketch_hoi", "hico_det"])
+def test_the_packages_plans(name: str, tmp_path: Path) -> None:
+    packaged = load_plan(name)
+    ablation = Ablation(packaged, tmp_path / "data", tmp_path / "out")
+    assert ablation.task == "interactions"
+    cells = ablation.cells()
+    ablation.require_recipes(cells)  # every override is a setting that there is
+    views = {row.name: ablation.config(ablation.cell(row.name, 1)).distill.views for row in packaged.rows}
+    without = {"no_teacher": 0.0, "mipd_no_views": 0.0}
+    assert views == dict.fromkeys(("embedding_views", "fixed_views", "no_negatives", "mipd"), 0.75) | without
+    budgets = {ablation.config(cell).train.model_copy(update={"seed": 0}).model_dump_json() for cell in cells}
+    assert len(budgets) == 1, "the same budget for every row"
+    stage = load_config(None, ablation.common).model.text_encoder
+    students = {ablation.config(cell).model.text_encoder for cell in cells}
+    assert students == {stage}, "the teacher's readings are in the space of the students' words"

@@ -83,7 +83,7 @@ def test_a_wrong_plan_is_told_in_a_sentence(changes: dict[str, Any], message: st
 
 def test_files_that_are_no_plan(tmp_path: Path) -> None:
     with pytest.raises(
-        AblationError, match=r"nowhere: there is no such plan file; the package's plans are: demo, sketch, swig"
+        AblationError, match=r"nowhere: there is no such plan file; the package's plans are: demo, hico_det, sketch"
     ):
         load_plan("nowhere")
     for text, message in (("rows: [", "not a readable plan"), ("- 1", "a plan is a map with the keys rows")):

@@ -110,7 +110,10 @@ class InteractionScoring:
 
     parts = (MAP, COST)
     summary = MAP
-    note = "Mean average precision of human-object interactions, official, Default."
+    note = (
+        "Mean average precision, official, Default. How much a taught student's second readout counts was chosen on "
+        "dev."
+    )
     drawn = (
         "95 % bootstrap interval, seeds and interactions drawn anew (pictures are not: the chance of those is in the "
         "interactions' differences; of few interactions it is too narrow)"
