@@ -114,6 +114,11 @@ def test_readings_follow_the_pairs_of_the_targets(tmp_path: Path) -> None:
         assert found[0, place].any()
         assert torch.equal(found[0, place], stored.scene(cut_name("b.png", number)))
     assert readings.views(np.random.default_rng(0)) == []
+    signals = write_readings(tmp_path / "u", train, unnamed_verbs=["hold"])
+    unnamed = _read(train, signals=signals).signals(1).pairs
+    assert unnamed is not None
+    assert torch.equal(unnamed[0, 1], found[0, 1])
+    assert not unnamed[0, 2].any(), "the teacher has no word for it"
     nobody = replace(images[0], situations=rows[:1])
     empty = _read(replace(train, images=(*images, nobody)), signals=write_readings(tmp_path / "e", train))
     assert empty.signals(2).pairs.shape == (1, 0, 3), "no pair, no reading"  # type: ignore[union-attr]

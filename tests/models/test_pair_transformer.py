@@ -47,13 +47,14 @@ def test_the_distilled_readout_is_a_cosine_beside_everything_else(
     text = replace(text, verb_names=text.verbs.flip(0))
     scores = taught.distilled_scores
     assert scores is not None
+    assert taught.distilled is not None
     scores.centre.fill_(0.1)
     before, after = plain(pixels, text), taught(pixels, text)
     assert before.distilled is None
     assert before.cosines is None
     for name in ("boxes_cxcywh", "object_logits", "verb_logits"):
         assert torch.equal(getattr(before, name), getattr(after, name)), "the same student but for the readout"
-    said = torch.nn.functional.normalize(scores.project(after.features), dim=-1)
+    said = torch.nn.functional.normalize(scores.project(after.features + taught.distilled(after.features)), dim=-1)
     torch.testing.assert_close(after.distilled, said)
     words = torch.nn.functional.normalize(text.verbs + text.verbs.flip(0) - 0.1, dim=-1)
     torch.testing.assert_close(after.cosines, said @ words.T)

@@ -21,6 +21,7 @@ from ovgsr.distillation.word_space import WordSpace
 from ovgsr.inflections import mentions
 from ovgsr.models import text_encoder
 from ovgsr.sketch.hoi_write import write_sketch_hoi
+from ovgsr.teacher.multimodal_llm import MultimodalLLM
 from ovgsr.training.teacher_stage import prepare_signals
 
 UNSEEN, DEV_UNSEEN = "carry", "wash"
@@ -122,3 +123,14 @@ def test_what_a_pair_also_does_is_never_called_wrong(made: Made) -> None:
             assert wrong and not wrong & set(others[name])
             checked += 1
     assert checked > 3
+
+
+def test_verbs_that_the_teacher_has_no_word_for_are_told(made: Made) -> None:
+    """By its own vocabulary, which knows "sitting" and not "holding"."""
+    unnamed = made.store.info.details["unnamed_verbs"]
+    seen = read_split(made.work / "cuts").seen  # type: ignore[union-attr]
+    assert set(unnamed) < set(seen)
+    words = {text.strip() for text in MultimodalLLM.from_pretrained("sketch", device="cpu").vocabulary}
+    assert set(unnamed) == {verb for verb in seen if verb.split()[0] not in words}
+    assert "holding" in unnamed
+    assert "sitting on" not in unnamed

@@ -20,7 +20,7 @@ from ovgsr.data.pair_targets import AllPairs
 from ovgsr.data.teaching import RecordedView
 from ovgsr.distillation.pair_cuts import PairCut, cut_name, training_cuts
 from ovgsr.distillation.recorded import drawn, open_signals, open_views
-from ovgsr.distillation.signal_store import SignalError
+from ovgsr.distillation.signal_info import UNNAMED, SignalError
 from ovgsr.distillation.view_store import ViewStore, source_fingerprint
 from ovgsr.distillation.views import roles_in_view
 from ovgsr.interactions import HUMAN, OBJECT, PERSON
@@ -39,7 +39,8 @@ class RecordedPairs:
     """What ``distill`` asks for, picture by picture (``data.teaching.RecordedTeacher``); picklable.
 
     ``pairs`` are the targets of the training pictures in ``train``, whose order the readings follow; ``open_picture``
-    gives a training picture by its file name.
+    gives a training picture by its file name. Of a pair whose verbs the teacher has no word for the reading says
+    something else, and is left out (docs/mipd.md).
 
     Raises SignalError where the readings are in another text encoder's space, are of other pairs, or hold none of the
     views' readings.
@@ -63,8 +64,10 @@ class RecordedPairs:
                 f"{settings.signals}: these are readings of other pairs than those of the training pictures; write "
                 "them with ovgsr teacher signals for this data set, with the same data.split and pairs.drop"
             )
+        unnamed = set(self._store.info.details.get(UNNAMED, ()))
+        told = {cut.name for cut in cuts if not unnamed.issuperset((cut.verb, *cut.others))}
         self._names = [
-            [cut_name(image.file_name, number) for number in numbers]
+            [name if (name := cut_name(image.file_name, number)) in told else None for number in numbers]
             for image, numbers in zip(train.images, pairs.numbers, strict=True)
         ]
         self.views_a_picture = settings.views
@@ -76,10 +79,9 @@ class RecordedPairs:
 
     def signals(self, index: int) -> TeacherSignals:
         """The readings of a picture's pairs, with B = 1; zeros where the teacher has none."""
-        readings = [self._store.scene(name) for name in self._names[index]]
-        return TeacherSignals(
-            pairs=torch.stack(readings)[None] if readings else torch.zeros(1, 0, self._store.info.width)
-        )
+        nothing = torch.zeros(self._store.info.width)
+        readings = [nothing if name is None else self._store.scene(name) for name in self._names[index]]
+        return TeacherSignals(pairs=torch.stack(readings)[None] if readings else nothing.expand(1, 0, -1))
 
     def views(self, generator: np.random.Generator) -> list[RecordedView]:
         """Views drawn at random, ``distill.views`` of them a picture on average, each in the picture of its base."""

@@ -16,6 +16,8 @@ from ovgsr.errors import OvgsrError
 from ovgsr.files import write_atomically
 
 FORMAT: Literal["ovgsr-signals-1"] = "ovgsr-signals-1"
+UNNAMED = "unnamed_verbs"
+"""The field of ``details`` for the training verbs that the teacher has no word for."""
 INFO_FILE, PICTURES_FILE, VIEWS_FILE, PARTS = "signals.json", "pictures.safetensors", "views.safetensors", "parts"
 
 

@@ -18,7 +18,7 @@ from ovgsr.models.heads import BoxHead, TextSimilarity, full_precision
 from ovgsr.models.image_encoder import ImageTower
 from ovgsr.models.placement import cell_positions, place
 from ovgsr.models.situation_transformer import SceneEncoder
-from ovgsr.models.transformer import DecoderLayer, sinusoids
+from ovgsr.models.transformer import DecoderLayer, FeedForward, sinusoids
 from ovgsr.tensors import Encoded, PairOutputs, TextEmbeddings
 
 _FIRST_REACH = math.log(8.0)
@@ -61,6 +61,7 @@ class PairTransformer(nn.Module):
         self.no_object = nn.Linear(width, 1)
         self.verb_scores = TextSimilarity(width, text_width)
         self.verb_bias = nn.Parameter(torch.tensor(_RARE_VERB))
+        self.distilled = FeedForward(width, 2 * width, width) if distilled_readout else None
         self.distilled_scores = TextSimilarity(width, text_width) if distilled_readout else None
 
     def encode(self, pixels: Tensor) -> Encoded:
@@ -94,7 +95,7 @@ class PairTransformer(nn.Module):
         human_cxcywh, human, _ = self.human_box(queries, encoded.tokens, positions, encoded.mask, near[0])
         object_cxcywh, thing, _ = self.object_box(queries, encoded.tokens, positions, encoded.mask, near[1])
         features = self.merge(torch.cat([queries, human, thing], dim=-1))
-        distilled = None if self.distilled_scores is None else self.distilled_scores.embed(features)
+        distilled = self.embed_pairs(features)
         return PairOutputs(
             boxes_cxcywh=torch.stack([human_cxcywh, object_cxcywh], dim=2),
             object_logits=torch.cat(
@@ -105,6 +106,14 @@ class PairTransformer(nn.Module):
             distilled=distilled,
             cosines=None if distilled is None else self._cosines(distilled, text),
         )
+
+    def embed_pairs(self, features: Tensor) -> Tensor | None:
+        """The distilled readout's unit-length embeddings (B, Q, D): what a teacher's readings are compared with."""
+        if self.distilled is None or self.distilled_scores is None:
+            return None
+        # What annotations ask of the features is not what a teacher says: a projection alone reads it much worse.
+        embedding: Tensor = self.distilled_scores.embed(features + self.distilled(features))
+        return embedding
 
     def _cosines(self, distilled: Tensor, text: TextEmbeddings) -> Tensor:
         assert self.distilled_scores is not None

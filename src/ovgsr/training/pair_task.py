@@ -24,7 +24,8 @@ class PairTask(nn.Module):
         self.distill = distill or DistillSettings()
         self.projections = nn.ModuleDict()
         # DistributedDataParallel waits for every trainable weight, so what no loss reaches must not be trainable.
-        if model.distilled_scores is not None:
+        if model.distilled is not None and model.distilled_scores is not None:
+            model.distilled.requires_grad_(self.distill.teaches_readout)
             model.distilled_scores.requires_grad_(self.distill.teaches_readout)
             model.distilled_scores.log_scale.requires_grad_(False)  # cosines are learned; dev chooses their weight
 

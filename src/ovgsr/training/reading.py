@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ovgsr.distillation.prompts import PromptReader
-from ovgsr.distillation.signal_info import SignalError, SignalInfo
+from ovgsr.distillation.signal_info import UNNAMED, SignalError, SignalInfo
 from ovgsr.distillation.signal_store import SignalStore, SignalWriter
 from ovgsr.distillation.view_store import ViewStore
 from ovgsr.training.stage_one import TUNED
@@ -42,7 +42,7 @@ def write_readings(
         role_width=0 if sample.roles is None else sample.roles.shape[-1],
         max_roles=stage.data.vocabulary.max_roles,
         views_digest="" if views is None else views.digest,
-        details=asked(stage, kind) | _weights(reader),
+        details=asked(stage, kind) | _weights(reader) | {UNNAMED: unnamed_verbs(stage, kind)},
     )
     writer = SignalWriter(folder, info, names, () if views is None else views.names)
     stage.observer.stage(f"reading the pictures ({kind})")
@@ -69,6 +69,19 @@ def _read_views(stage: StageParts, kind: str, reader: PromptReader, writer: Sign
         read = [reader(stage.teacher, cache.read(part, dtype=torch.float32).visual(), None).scene for cache in caches]
         writer.add_views(part, torch.stack(read).mean(dim=0))
         stage.observer.progress(len(views) - len(missing) + start + len(part), len(views))
+
+
+def unnamed_verbs(stage: StageParts, kind: str) -> list[str]:
+    """The training verbs that no reading of this kind can name: no action of the teacher's vocabulary begins them.
+
+    The teacher calls them something else ("wearing" is no word of the embedded one). None where a reading is no mean of
+    the teacher's words.
+    """
+    if kind == "embedding":
+        return []
+    vocabulary = stage.teacher.vocabulary
+    said = {vocabulary[index].strip().lower() for index in stage.words.gerunds.nonzero()[:, 0].tolist()}
+    return sorted(verb for verb in stage.data.vocabulary.verb_names if verb.split()[0].lower() not in said)
 
 
 def asked(stage: StageParts, kind: str) -> dict[str, Any]:
