@@ -161,6 +161,9 @@ class PairSettings(Section):
     """The student for human-object interactions (``task: interactions``); what is not here it shares with the other."""
 
     queries: int = Field(64, ge=1, description="pair queries: pairs of a picture that can be found, at most")
+    repeats: int = Field(
+        3, ge=1, description="queries that answer for an annotated pair in the decoder layers before the last"
+    )
     no_object: float = Field(0.1, ge=0, le=1, description="weight of 'no object' in the object's cross-entropy")
     focal_alpha: float = Field(0.5, gt=0, lt=1, description="share of the verbs' focal loss that positives get")
     focal_gamma: float = Field(2.0, ge=0, description="power of the verbs' focal loss")

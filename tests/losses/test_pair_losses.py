@@ -73,6 +73,14 @@ def test_padding_is_matched_with_nothing() -> None:
     assert len(set(query.tolist())) == 2
 
 
+def test_several_queries_answer_for_a_pair_where_it_is_offered_often() -> None:
+    cost = torch.tensor([[[0.0, 9.0], [1.0, 9.0], [9.0, 2.0], [9.0, 3.0], [5.0, 5.0]]])
+    _, query, pair = match_pairs(cost, torch.ones(1, 2, dtype=torch.bool), repeats=2)
+    assert sorted(zip(query.tolist(), pair.tolist(), strict=True)) == [(0, 0), (1, 0), (2, 1), (3, 1)]
+    padded = match_pairs(cost, torch.tensor([[True, False]]), repeats=2)
+    assert sorted(padded[1].tolist()) == [0, 1] and padded[2].tolist() == [0, 0]
+
+
 def test_the_cost_of_one_query_by_hand() -> None:
     outputs = PairOutputs(
         boxes_cxcywh=torch.tensor([[[[0.5, 0.5, 0.2, 0.2], [0.5, 0.5, 0.4, 0.4]]]]),

@@ -1,9 +1,10 @@
 """Human-object interactions: which query answers for which annotated pair, and what it costs.
 
 Queries and annotated pairs are matched one to one at the least total cost (Carion et al. 2020), for every decoder layer
-by itself. The terms are QPIC's (Tamura et al. 2021): L1 and 1 - GIoU of both boxes, cross-entropy of the object with
-"no object" for the queries left over, and the focal loss of every verb. Where a teacher has read the pairs, the matched
-queries' distilled readout learns its readings, in the last layer.
+by itself; in the earlier ones several queries answer for a pair, so that more of them learn from it (hybrid matching,
+Jia et al. 2023). The terms are QPIC's (Tamura et al. 2021): L1 and 1 - GIoU of both boxes, cross-entropy of the object
+with "no object" for the queries left over, and the focal loss of every verb. Where a teacher has read the pairs, the
+matched queries' distilled readout learns its readings, in the last layer.
 
 Letters: B pictures, P annotated pairs, Q queries, V verbs, N answers (no object first).
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
@@ -73,9 +75,12 @@ def pair_distillation_losses(taught: Sequence[Taught], settings: DistillSettings
     return losses, {name: term.detach() for name, term in report.items()}
 
 
-def match_layer(outputs: PairOutputs, targets: PairTargets, settings: LossSettings) -> Matches:
-    """Which query of a decoder layer answers for which annotated pair. Pairs without a verb are matched by the rest."""
-    return match_pairs(matching_cost(outputs, targets, settings), targets.mask)
+def match_layer(outputs: PairOutputs, targets: PairTargets, settings: LossSettings, repeats: int = 1) -> Matches:
+    """Which query of a decoder layer answers for which annotated pair. Pairs without a verb are matched by the rest.
+
+    With ``repeats`` a pair is answered for by so many queries, where there are enough of them.
+    """
+    return match_pairs(matching_cost(outputs, targets, settings), targets.mask, repeats)
 
 
 def _terms(
@@ -121,15 +126,15 @@ def matching_cost(outputs: PairOutputs, targets: PairTargets, settings: LossSett
 
 
 @torch.no_grad()
-def match_pairs(cost: Tensor, mask: Tensor) -> Matches:
+def match_pairs(cost: Tensor, mask: Tensor, repeats: int = 1) -> Matches:
     """The matches of least total cost (B, Q, P), picture by picture; ``mask`` (B, P) is False at padding.
 
-    Where a picture has more pairs than queries, the pairs that cost most go without.
+    Each pair is offered ``repeats`` times. Where that is more than there are queries, what costs most goes without.
     """
     costs, real = cost.float().cpu().numpy(), mask.cpu().numpy()
     found: list[tuple[int, int, int]] = []
     for number, (table, own) in enumerate(zip(costs, real, strict=True)):
-        places = own.nonzero()[0]
+        places = np.tile(own.nonzero()[0], repeats)
         rows, columns = linear_sum_assignment(table[:, places])
         found += [(number, int(row), int(places[column])) for row, column in zip(rows, columns, strict=True)]
     picture, query, pair = torch.tensor(found, dtype=torch.long, device=cost.device).reshape(-1, 3).unbind(dim=1)

@@ -42,7 +42,8 @@ class PairTask(nn.Module):
         pixels = batch.pixels if views is None else torch.cat([batch.pixels, views.pixels])
         everything = self.model.find_pairs(self.model.encode(pixels), text)
         layers = [layer.first(count) for layer in everything]
-        matches = [match_layer(layer, targets, self.loss) for layer in layers]
+        repeats = [self.pairs.repeats] * (len(layers) - 1) + [1]  # the last layer must tell near copies apart
+        matches = [match_layer(layer, targets, self.loss, n) for layer, n in zip(layers, repeats, strict=True)]
         losses, report = pair_losses(layers, matches, targets, judged, self.loss, self.pairs)
         if batch.teacher is not None and batch.teacher.pairs is not None:
             taught: list[Taught] = [(layers[-1], matches[-1], batch.teacher.pairs)]
