@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ovgsr.config import load_config
 from ovgsr.data.hico_det import read_hico_det
 from ovgsr.data.hoi_splits import read_hoi_split, training_fold
 from ovgsr.data.swig import read_annotations, read_split
@@ -22,6 +23,7 @@ from ovgsr.inflections import mentions
 from ovgsr.models import text_encoder
 from ovgsr.sketch.hoi_write import write_sketch_hoi
 from ovgsr.teacher.multimodal_llm import MultimodalLLM
+from ovgsr.training.pair_parts import build_pair_parts, build_pair_task
 from ovgsr.training.teacher_stage import prepare_signals
 
 UNSEEN, DEV_UNSEEN = "carry", "wash"
@@ -134,3 +136,27 @@ def test_verbs_that_the_teacher_has_no_word_for_are_told(made: Made) -> None:
     assert set(unnamed) == {verb for verb in seen if verb.split()[0] not in words}
     assert "holding" in unnamed
     assert "sitting on" not in unnamed
+
+
+def test_a_student_can_learn_from_what_the_stage_leaves(made: Made) -> None:
+    """Its pairs are the ones that were read, its views those that were made."""
+    overrides = [
+        *("task=interactions", f"data.root={made.root}", "data.image_size=32", "model.distilled_readout=true"),
+        *("model.width=16", "model.heads=2", "pairs.queries=4", "train.batch_size=8", "distill.views=1"),
+        *(f"distill.signals={made.work / 'learned'}", f"distill.view_store={made.work / 'views'}"),
+    ]
+    config = load_config(None, overrides)
+    parts = build_pair_parts(config)
+    batch = next(iter(parts.loader))
+    losses, _ = build_pair_task(config, parts)(batch, *parts.beside_batch(torch.device("cpu")))
+    assert {"scene", "relation"} <= losses.keys()
+    assert batch.teacher.pairs.any()
+    unnamed = made.store.info.details["unnamed_verbs"]
+    cuts = {image.file_name: image.situation.verb for image in read_annotations(made.work / "cuts", "train")}
+    others = json.loads((made.work / "cuts" / "SWiG_jsons" / "other_verbs.json").read_text(encoding="utf-8"))
+    assert parts.readings is not None
+    for index, image in enumerate(parts.data.train.images):
+        for number, reading in enumerate(parts.readings.signals(index).pairs[0]):  # type: ignore[index]
+            name = cut_name(image.file_name, number)
+            verbs = {cuts[name], *others.get(name, ())} if name in cuts else set()
+            assert torch.equal(reading, made.store.scene(name) * bool(verbs - set(unnamed)))
