@@ -148,7 +148,7 @@ class HuggingFaceTower(ImageTower):
         if output.ndim == 4:
             return output
         tokens = output[:, self.special_tokens :]
-        return tokens.mT.reshape(len(tokens), -1, *self._grid(pixels, output.shape[1]))
+        return tokens.mT.reshape(tokens.shape[0], -1, *self._grid(pixels, output.shape[1]))
 
     def _grid(self, pixels: Tensor, count: int) -> tuple[int, int]:
         height, width = pixels.shape[-2:]
@@ -175,11 +175,11 @@ class HuggingFaceTower(ImageTower):
         """SigLIP 2 in its own resolution: patches of the picture first, then padding, and each picture's own grid."""
         patches = nn.functional.pixel_unshuffle(pixels, self.stride).flatten(2)
         # (B, colour, y, x, T) in the model's order of a patch's values: y, x, colour
-        patches = patches.reshape(len(patches), 3, -1, patches.shape[-1]).permute(0, 3, 2, 1).flatten(2)
+        patches = patches.reshape(patches.shape[0], 3, -1, patches.shape[-1]).permute(0, 3, 2, 1).flatten(2)
         mask = cell_mask(grid, covered)
         if mask is None or covered is None:
             mask = torch.ones(patches.shape[:2], dtype=torch.bool, device=patches.device)
-            shapes = torch.tensor([grid]).expand(len(patches), 2)
+            shapes = torch.tensor([grid]).expand(patches.shape[0], 2)
             return self.model(patches, mask, shapes).last_hidden_state  # type: ignore[no-any-return]
         order = mask.logical_not().long().argsort(dim=1, stable=True)
         shapes = cells_covered(grid, covered).flip(-1).cpu()

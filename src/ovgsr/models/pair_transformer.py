@@ -81,7 +81,7 @@ class PairTransformer(nn.Module):
     def _decode(self, encoded: Encoded) -> list[Tensor]:
         """The queries (B, Q, C) after each layer."""
         queries = self.queries + self.position(sinusoids(self.anchors, self.queries.shape[1]))
-        queries = queries.expand(len(encoded.tokens), -1, -1)
+        queries = queries.expand(encoded.tokens.shape[0], -1, -1)
         found = []
         for layer in self.layers:
             queries = layer(queries, encoded.tokens, None, encoded.mask)
@@ -90,7 +90,7 @@ class PairTransformer(nn.Module):
 
     def _read(self, queries: Tensor, encoded: Encoded, text: TextEmbeddings) -> PairOutputs:
         positions = cell_positions(encoded.grid, encoded.covered, queries.device)
-        away = torch.cdist(self.anchors, positions).square()
+        away = (self.anchors[:, None] - positions[..., None, :, :]).square().sum(dim=-1)
         near = [-away * reach.exp() for reach in self.reach]
         human_cxcywh, human, _ = self.human_box(queries, encoded.tokens, positions, encoded.mask, near[0])
         object_cxcywh, thing, _ = self.object_box(queries, encoded.tokens, positions, encoded.mask, near[1])

@@ -31,7 +31,7 @@ def place(pixels: Tensor, multiple: int) -> tuple[Tensor, Tensor | None]:
         covered = torch.stack([shown.any(dim=1).sum(dim=-1), shown.any(dim=2).sum(dim=-1)], dim=-1) / canvas
         pixels = pixels[:, :3]
     elif below or right:
-        covered = (torch.tensor([width, height], device=pixels.device) / canvas).expand(len(pixels), 2)
+        covered = (torch.tensor([width, height], device=pixels.device) / canvas).expand(pixels.shape[0], 2)
     return (F.pad(pixels, (0, right, 0, below)) if below or right else pixels), covered
 
 

@@ -41,7 +41,7 @@ class SceneEncoder(nn.Module):
         mask = cell_mask((height, width), covered)
         seen = None if mask is None else F.pad(mask, (1, 0), value=True)
         tokens = self.project(features.flatten(2).transpose(1, 2)) + self.position(positions)
-        tokens = torch.cat([self.scene.expand(len(tokens), 1, -1).to(tokens.dtype), tokens], dim=1)
+        tokens = torch.cat([self.scene.expand(tokens.shape[0], 1, -1).to(tokens.dtype), tokens], dim=1)
         for layer in self.layers:
             tokens = layer(tokens, seen)
         tokens = self.norm(tokens)
