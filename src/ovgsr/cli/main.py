@@ -16,6 +16,7 @@ from ovgsr.cli import (
     demo,
     evaluate,
     explain,
+    export,
     predict,
     sketch,
     teacher_pretrain,
@@ -44,6 +45,7 @@ app.command("train")(train.train)
 app.command("sketch")(sketch.sketch)
 app.command("ablate")(ablate.ablate)
 app.command("explain")(explain.explain)
+app.command("export")(export.export)
 app.command("demo")(demo.demo)
 data_app.command("check")(data_check.check)
 data_app.command("prepare")(data_prepare.prepare)

@@ -184,12 +184,14 @@ class _SituationPredictor:
 def model_task(model: str | None, asked: Task | None = None) -> Task:
     """What a student is for, as its checkpoint says. Raises OvgsrError where it is not for what is ``asked``."""
     from ovgsr.errors import OvgsrError
-    from ovgsr.models.checkpoint import checkpoint_format
+    from ovgsr.models.checkpoint import checkpoint_format, exported
     from ovgsr.models.pair_checkpoint import PAIR_FORMAT
     from ovgsr.recognizers.student import SHIPPED_STUDENT
 
     shipped = model is None or (model == SHIPPED_STUDENT and not Path(model).is_dir())
-    found: Task = "hoi" if not shipped and checkpoint_format(str(model)) == PAIR_FORMAT else "situations"
+    found: Task = (
+        "hoi" if not shipped and checkpoint_format(str(model)) in (PAIR_FORMAT, exported(PAIR_FORMAT)) else "situations"
+    )
     if asked not in (None, found):
         raise OvgsrError(
             f"{model or SHIPPED_STUDENT}: a student for {found}, not for {asked}; name another with --model"

@@ -94,8 +94,11 @@ class Checkpoint(ModelHubMixin, Generic[_Network]):
         self.provenance = provenance or Provenance()
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], vocabulary: Vocabulary) -> Self:
-        """A checkpoint with fresh weights, as ``config.json`` describes it; raises whatever a wrong field causes."""
+    def from_config(cls, config: Mapping[str, Any], vocabulary: Vocabulary, network: _Network | None = None) -> Self:
+        """A checkpoint as ``config.json`` describes it, with ``network`` or fresh weights.
+
+        Raises whatever a wrong field causes.
+        """
         raise CheckpointError(f"{cls.__name__} must say how its network is built")
 
     def more_config(self) -> dict[str, Any]:
@@ -110,11 +113,10 @@ class Checkpoint(ModelHubMixin, Generic[_Network]):
                 "embed the vocabulary with the checkpoint's own text encoder"
             )
 
-    def _save_pretrained(self, save_directory: Path) -> None:
+    def describe(self) -> dict[str, Any]:
+        """The content of ``config.json`` but for the hash of the weights."""
         tower: Any = self.model.tower
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in merged_weights(self.model).items()}
-        write_atomically(save_directory / WEIGHTS, lambda path: save_file(weights, path, metadata={"format": "pt"}))
-        config = {
+        return {
             "format": self.FORMAT,
             "model": self.settings.model_dump(),
             "tower": tower.describe(),
@@ -127,10 +129,14 @@ class Checkpoint(ModelHubMixin, Generic[_Network]):
                 "recipe": self.provenance.recipe,
                 "details": dict(self.provenance.details),
             },
-            "weights_sha256": hashlib.sha256((save_directory / WEIGHTS).read_bytes()).hexdigest(),
         }
-        vocabulary = json.dumps(self.vocabulary.to_json(), ensure_ascii=False, indent=1)
-        write_text_atomically(save_directory / VOCABULARY, vocabulary)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in merged_weights(self.model).items()}
+        write_atomically(save_directory / WEIGHTS, lambda path: save_file(weights, path, metadata={"format": "pt"}))
+        config = self.describe()
+        config["weights_sha256"] = hashlib.sha256((save_directory / WEIGHTS).read_bytes()).hexdigest()
+        write_vocabulary(save_directory, self.vocabulary)
         write_text_atomically(
             save_directory / CARD, model_card(self.CARD_TEXT, self.settings, self.vocabulary, self.provenance)
         )
@@ -166,29 +172,40 @@ class Checkpoint(ModelHubMixin, Generic[_Network]):
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **hub: Any) -> Self:
-        config_file, vocabulary_file, weights_file = (
-            checkpoint_file(model_id, name, **hub) for name in (CONFIG, VOCABULARY, WEIGHTS)
-        )
+        weights_file = checkpoint_file(model_id, WEIGHTS, **hub)
+        checkpoint, config = cls.read_description(model_id, **hub)
+        _load_weights(checkpoint.model, weights_file, str(config.get("weights_sha256", "")))
+        checkpoint.model.eval()
+        return checkpoint
+
+    @classmethod
+    def read_description(
+        cls, model_id: str, network: _Network | None = None, **hub: Any
+    ) -> tuple[Self, Mapping[str, Any]]:
+        """The checkpoint that a model's files describe, and its ``config.json``.
+
+        With ``network`` it is that of an ONNX export, whose weights lie in its graphs; else it has fresh weights.
+        Raises CheckpointError naming the file at fault and the remedy.
+        """
+        config_file, vocabulary_file = (checkpoint_file(model_id, name, **hub) for name in (CONFIG, VOCABULARY))
         config = _read_json(config_file)
-        if config.get("format") != cls.FORMAT:
+        expected = cls.FORMAT if network is None else exported(cls.FORMAT)
+        if config.get("format") != expected:
             raise CheckpointError(
-                f"{config_file}: the field 'format' is {config.get('format')!r}, expected {cls.FORMAT!r}"
+                f"{config_file}: the field 'format' is {config.get('format')!r}, expected {expected!r}"
             )
         try:
             vocabulary = Vocabulary.from_json(_read_json(vocabulary_file))
         except VocabularyError as error:
             raise CheckpointError(f"{vocabulary_file}: {error}") from None
         try:
-            checkpoint = cls.from_config(config, vocabulary)
+            return cls.from_config(config, vocabulary, network), config
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = _reason(error)
             raise CheckpointError(
                 f"{config_file}: a field is missing or of the wrong kind: {reason}; take the file from the same "
                 "checkpoint as the weights"
             ) from None
-        _load_weights(checkpoint.model, weights_file, str(config.get("weights_sha256", "")))
-        checkpoint.model.eval()
-        return checkpoint
 
 
 class StudentCheckpoint(Checkpoint[SituationTransformer]):
@@ -233,10 +250,12 @@ class StudentCheckpoint(Checkpoint[SituationTransformer]):
         return {"calibration": asdict(self.calibration), "rare_verbs": list(self.rare_verbs)}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], vocabulary: Vocabulary) -> Self:
-        """A student with fresh weights, as ``config.json`` describes it."""
+    def from_config(
+        cls, config: Mapping[str, Any], vocabulary: Vocabulary, network: SituationTransformer | None = None
+    ) -> Self:
+        """A student as ``config.json`` describes it, with ``network`` or fresh weights."""
         shared = shared_fields(config)
-        model = build_student(
+        model = network or build_student(
             shared["settings"],
             text_width=shared["text_width"],
             verb_classes=len(vocabulary.verbs),
@@ -265,9 +284,19 @@ def shared_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def checkpoint_format(name: str | Path) -> str:
+def checkpoint_format(name: str | Path, **hub: Any) -> str:
     """The field ``format`` of a checkpoint's config.json; raises CheckpointError where there is none."""
-    return str(_read_json(checkpoint_file(str(name), CONFIG)).get("format"))
+    return str(_read_json(checkpoint_file(str(name), CONFIG, **hub)).get("format"))
+
+
+def exported(form: str) -> str:
+    """The ``format`` of an ONNX export of a checkpoint of that format."""
+    return f"{form}-onnx"
+
+
+def write_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
+    """Writes ``vocabulary.json``."""
+    write_text_atomically(folder / VOCABULARY, json.dumps(vocabulary.to_json(), ensure_ascii=False, indent=1))
 
 
 def checkpoint_file(model_id: str, name: str, **hub: Any) -> Path:
@@ -278,7 +307,9 @@ def checkpoint_file(model_id: str, name: str, **hub: Any) -> Path:
     local = Path(model_id) / name
     if Path(model_id).is_dir():
         if not local.is_file():
-            raise CheckpointError(f"{model_id}: no {name}; a checkpoint is a folder written by save_pretrained")
+            raise CheckpointError(
+                f"{model_id}: no {name}; a checkpoint is a folder written by save_pretrained, or by ovgsr export"
+            )
         return local
     if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model_id):
         raise CheckpointError(f"{model_id}: no such folder; give a checkpoint's folder or a hub id, owner/name")

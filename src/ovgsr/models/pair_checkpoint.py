@@ -61,11 +61,16 @@ class PairCheckpoint(Checkpoint[PairTransformer]):
         }
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], vocabulary: Vocabulary) -> Self:
-        """A pair student with fresh weights, as ``config.json`` describes it."""
+    def from_config(
+        cls, config: Mapping[str, Any], vocabulary: Vocabulary, network: PairTransformer | None = None
+    ) -> Self:
+        """A pair student as ``config.json`` describes it, with ``network`` or fresh weights."""
         shared, pairs = shared_fields(config), PairSettings.model_validate(config["pairs"])
+        model = network or build_pair_student(
+            shared["settings"], pairs, text_width=shared["text_width"], tower=config["tower"]
+        )
         return cls(
-            model=build_pair_student(shared["settings"], pairs, text_width=shared["text_width"], tower=config["tower"]),
+            model=model,
             pairs=pairs,
             vocabulary=vocabulary,
             interactions=[(str(verb), str(thing)) for verb, thing in config["interactions"]],

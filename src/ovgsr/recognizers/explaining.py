@@ -15,10 +15,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ovgsr.errors import OvgsrError
 from ovgsr.models.decode import decode_situations, split_scores
 from ovgsr.models.heads import Readout, TextSimilarity
 from ovgsr.models.placement import over_picture
 from ovgsr.models.situation_transformer import SituationTransformer
+from ovgsr.recognizers.onnx import OnnxSituations
 from ovgsr.recognizers.student import SituationRecognizer
 from ovgsr.situation import GroundedNoun, Situation
 from ovgsr.tensors import Encoded, RoleOutputs
@@ -112,10 +114,11 @@ def explain(
     """The situation that ``recognizer`` predicts for one picture, or the frame of ``verb`` filled, with its reasons.
 
     ``top_k`` verbs, nearest verbs and nearest ``texts`` are kept; a ``verb`` outside the best comes last of the verbs.
-    Raises VocabularyError where ``verb`` is not offered.
+    Raises VocabularyError where ``verb`` is not offered, OvgsrError where the student is an ONNX export.
     """
-    complete, text = recognizer.offer(vocabulary)
-    model = recognizer.model
+    (complete, text), model = recognizer.offer(vocabulary), recognizer.model
+    if isinstance(model, OnnxSituations):
+        raise OvgsrError("an ONNX export does not tell where it looks; explain the checkpoint that it was made from")
     encoded = model.encode(recognizer.checkpoint.preprocess(image)[None].to(recognizer.device))
     split = split_scores(model.predict_verb(encoded, text), text, recognizer.checkpoint.calibration)
     ranking: list[int] = split.fused[0].argsort(descending=True, stable=True).tolist()

@@ -14,12 +14,13 @@ from torch import Tensor
 from ovgsr.data.detections import Detections
 from ovgsr.hoi_vocabulary import Interaction
 from ovgsr.interactions import PERSON, PairPrediction
-from ovgsr.models.checkpoint import CheckpointError
+from ovgsr.models.checkpoint import CheckpointError, checkpoint_format, exported
 from ovgsr.models.pair_checkpoint import PairCheckpoint
 from ovgsr.models.pair_decode import Combinations, decode_pairs, read_detected, read_pictures
 from ovgsr.models.preprocess import load_image
 from ovgsr.models.text_encoder import TextEncoder, embed_vocabulary, load_text_encoder
 from ovgsr.recognizers.annotated import picture_batches
+from ovgsr.recognizers.onnx import OnnxPairs, open_export
 from ovgsr.recognizers.student import usable_device
 from ovgsr.situation import AnnotatedImage
 from ovgsr.tensors import DetectedBoxes, PairOutputs, TextEmbeddings
@@ -73,8 +74,11 @@ class PairRecognizer:
         """A recognizer from a folder, or from a model on the Hugging Face hub.
 
         Raises CheckpointError where the checkpoint is missing, damaged or one for situations, TextEncoderError where
-        its text encoder is missing, DeviceError where this machine cannot compute on ``device``.
+        its text encoder is missing, DeviceError where this machine cannot compute on ``device``. A folder that ``ovgsr
+        export`` wrote is run by ONNX Runtime, and raises OnnxError where it cannot be.
         """
+        if checkpoint_format(name, **hub) == exported(PairCheckpoint.FORMAT):
+            return cls(*open_export(PairCheckpoint, OnnxPairs, str(name), device, **hub))
         chosen = usable_device(device)
         checkpoint = PairCheckpoint.from_pretrained(str(name), **hub)
         return cls(checkpoint, load_text_encoder(checkpoint.settings.text_encoder, device=chosen), chosen)

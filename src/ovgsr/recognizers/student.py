@@ -13,11 +13,12 @@ from PIL import Image
 from torch import Tensor
 
 from ovgsr.errors import OvgsrError, first_line
-from ovgsr.models.checkpoint import CheckpointError, StudentCheckpoint
+from ovgsr.models.checkpoint import CheckpointError, StudentCheckpoint, checkpoint_format, exported
 from ovgsr.models.decode import decode_situations, rank_verbs, repeat_pictures, verb_log_probabilities
 from ovgsr.models.preprocess import load_image
 from ovgsr.models.text_encoder import TextEncoder, embed_vocabulary, load_text_encoder
 from ovgsr.recognizers.frames import borrow_frames
+from ovgsr.recognizers.onnx import OnnxSituations, open_export
 from ovgsr.situation import ImagePrediction, Situation
 from ovgsr.tensors import Encoded, TextEmbeddings
 from ovgsr.vocabulary import Vocabulary
@@ -54,11 +55,13 @@ class SituationRecognizer:
         default).
 
         Raises CheckpointError where the checkpoint is missing or damaged, TextEncoderError where its text encoder is,
-        DeviceError where this machine cannot compute on ``device``.
+        DeviceError where this machine cannot compute on ``device``. A folder that ``ovgsr export`` wrote is run by ONNX
+        Runtime, and raises OnnxError where it cannot be.
         """
+        name = shipped_folder(name)
+        if checkpoint_format(name, **hub) == exported(StudentCheckpoint.FORMAT):
+            return cls(*open_export(StudentCheckpoint, OnnxSituations, str(name), device, **hub))
         chosen = usable_device(device)
-        if str(name) == SHIPPED_STUDENT and not (Path(name) / "config.json").is_file():
-            name = str(resources.files("ovgsr") / "assets" / "sketch_student")
         checkpoint = StudentCheckpoint.from_pretrained(str(name), **hub)
         return cls(checkpoint, load_text_encoder(checkpoint.settings.text_encoder, device=chosen), chosen)
 
@@ -170,6 +173,13 @@ class SituationRecognizer:
         verbs = chosen.flatten()
         outputs = self.model.fill_roles(encoded.repeated(count), verbs, text)
         return iter(decode_situations(outputs, verbs, scores, repeat_pictures(sizes_wh, count), vocabulary))
+
+
+def shipped_folder(name: str | Path) -> str:
+    """The name itself, or where the shipped student is if it is meant."""
+    if str(name) == SHIPPED_STUDENT and not (Path(name) / "config.json").is_file():
+        return str(resources.files("ovgsr") / "assets" / "sketch_student")
+    return str(name)
 
 
 def usable_device(name: str | None) -> str:

@@ -1,0 +1,1 @@
+"""Export: students for machines without PyTorch."""
