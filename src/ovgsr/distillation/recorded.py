@@ -72,7 +72,7 @@ class RecordedReadings:
         if self._views is None or self._store is None:
             return []
         chosen = drawn(len(self._views), self.views_a_picture, generator)
-        return [RecordedView(self._views.picture(self._views.names[k]), self._store.view_scene(k)) for k in chosen]
+        return [RecordedView(self._views.picture(self._views.views[k].name), self._store.view_scene(k)) for k in chosen]
 
 
 def open_signals(folder: str, text_fingerprint: str, text_width: int) -> SignalStore:

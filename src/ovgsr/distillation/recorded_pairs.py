@@ -102,7 +102,7 @@ class RecordedPairs:
         left, top, right, bottom = (
             round(edge * scale) for edge, scale in zip(shown.base.crop, scales * 2, strict=True)
         )
-        view = self._views.picture(self._views.names[shown.number])
+        view = self._views.picture(self._views.views[shown.number].name)
         picture.paste(view.resize((max(1, right - left), max(1, bottom - top))), (left, top))
         return picture
 
