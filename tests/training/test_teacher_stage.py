@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,18 @@ def test_parts_are_made_once_whatever_asks_for_them(stage: StageParts, watcher: 
     assert watcher.parts[begun:] == ["visual tokens"], "finished readings are not looked at again"
     assert _files(stage.work, "tokens", "view_tokens", "views", "rationales", "prompts") == before
     assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_two_at_a_time_in_one_folder_wait_for_each_other(stage: StageParts, tmp_path: Path) -> None:
+    work = tmp_path / "shared"
+    both = [StageParts(stage.config, work), StageParts(stage.config, work)]
+    with ThreadPoolExecutor(2) as pool:
+        stores = list(pool.map(lambda one: one.rationales, both))
+        caches = list(pool.map(lambda one: one.tokens(), both))
+    assert stores[0].identity == stores[1].identity
+    names = [image.file_name for image in stage.data.train]
+    first, second = (cache.read(names, dtype=torch.float32).tokens for cache in caches)
+    assert torch.equal(first, second)
 
 
 def test_no_text_of_an_unseen_verb_is_embedded_for_the_teacher(

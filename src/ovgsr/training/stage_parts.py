@@ -1,13 +1,15 @@
 """The parts of stage 1: everything a frozen teacher leaves on disk before a student is trained.
 
 Below ``work``: ``tokens`` and ``view_tokens`` (visual tokens), ``rationales``, ``views``, ``prompts/KIND`` and the
-readings themselves, ``KIND``. Every part is resumable and made once, whichever kinds of readings ask for it.
+readings themselves, ``KIND``. Every part is resumable and made once, whichever kinds of readings ask for it; who asks
+for one that another process is making waits for that.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +26,7 @@ from ovgsr.errors import OvgsrError
 from ovgsr.models.preprocess import decode_image, load_image
 from ovgsr.models.text_encoder import TextEncoder, load_text_encoder
 from ovgsr.situation import AnnotatedImage
+from ovgsr.teacher.jrg.record_lines import locked
 from ovgsr.teacher.jrg.store import STORE_FILE, RationaleStore
 from ovgsr.teacher.multimodal_llm import MultimodalLLM
 from ovgsr.teacher.picture_maps import seen_region
@@ -125,18 +128,19 @@ class StageParts:
         """Composite views of training pictures, those that show the teacher something new, and some others."""
         self.observer.stage("composite views")
         novel = NovelPictures(self.teacher, self.words, self.data.vocabulary.verb_names, self.config.views)
-        return write_views(
-            self.work / "views",
-            self.data.train,
-            image_folder(self.data.root),
-            count=self.config.views.count,
-            seed=self.seed,
-            choose=novel,
-            chosen_by=novel.fingerprint,
-            candidates_per_view=self.config.views.candidates,
-            open_image=load_image,
-            progress=self.observer.progress,
-        )
+        with self._turn("views"):
+            return write_views(
+                self.work / "views",
+                self.data.train,
+                image_folder(self.data.root),
+                count=self.config.views.count,
+                seed=self.seed,
+                choose=novel,
+                chosen_by=novel.fingerprint,
+                candidates_per_view=self.config.views.candidates,
+                open_image=load_image,
+                progress=self.observer.progress,
+            )
 
     def view_tokens(self, views: ViewStore, *, mirrored: bool = False) -> TokenCache:
         """The visual tokens of all views, or of their mirror images."""
@@ -156,9 +160,14 @@ class StageParts:
             if store.identity.is_llm:  # an LLM wrote them: what it left out stays left out
                 return store
         told = RationaleData(self.data.whole, self.data.split, self.data.train, read_other_verbs(self.data.root))
-        return write_template_rationales(
-            folder, told, seed=self.seed, progress=lambda done, total, *_: self.observer.progress(done, total)
-        )
+        with self._turn("rationales"):
+            return write_template_rationales(
+                folder, told, seed=self.seed, progress=lambda done, total, *_: self.observer.progress(done, total)
+            )
+
+    def _turn(self, part: str) -> AbstractContextManager[None]:
+        """Waits until no other process is at work on a part: kinds may be made side by side in one folder."""
+        return locked(self.work / f".{part}.lock")
 
     def _cached(
         self,
@@ -170,15 +179,16 @@ class StageParts:
         key = CacheKey.of(self.teacher, layer="projector", grid=None, dtype="int8")
         self.observer.stage(title)
         failures: list[str] = []
-        write_tokens(
-            folder,
-            key,
-            self.teacher,
-            named,
-            decode or _decode,
-            progress=lambda done, total, _: self.observer.progress(done, total),
-            on_failure=failures.append,
-        )
+        with self._turn(folder.name):
+            write_tokens(
+                folder,
+                key,
+                self.teacher,
+                named,
+                decode or _decode,
+                progress=lambda done, total, _: self.observer.progress(done, total),
+                on_failure=failures.append,
+            )
         if failures:
             raise OvgsrError(f"{len(failures)} pictures could not be shown to the teacher; {failures[0]}")
         return TokenCache.open(folder, expect=key)
