@@ -57,8 +57,11 @@ def compare_pair_pictures(
 
 def best_pair(prediction: PairPrediction) -> ScoredPair | None:
     """The interaction with the highest score that is one."""
-    pairs = (pair for pair in prediction.pairs if pair.verb != NO_INTERACTION)
-    return max(pairs, key=lambda pair: pair.score, default=None)
+    return next(iter(_best_first(prediction)), None)
+
+
+def _best_first(prediction: PairPrediction) -> list[ScoredPair]:
+    return sorted((pair for pair in prediction.pairs if pair.verb != NO_INTERACTION), key=lambda pair: -pair.score)
 
 
 def _named(pair: ScoredPair | None) -> Interaction | None:
@@ -84,8 +87,7 @@ def _item(
     picture = load_image(image_folder / image.file_name)
     drawings = []
     for title, prediction in zip(titles, predictions, strict=True):
-        best = sorted((p for p in prediction.pairs if p.verb != NO_INTERACTION), key=lambda p: -p.score)[:_DRAWN]
-        shown = found_pairs(best, least=0)
+        shown = found_pairs(_best_first(prediction)[:_DRAWN], least=0)
         drawings.append(draw_pairs(picture, shown, vocabulary, notice=title, min_width=DRAWING_WIDTH))
     rows = dict.fromkeys((row.verb, object_of(row)) for row in image.situations)
     lines = [f"{verb} {thing}{' (unseen)' if (verb, thing) in unseen else ''}" for verb, thing in rows]
