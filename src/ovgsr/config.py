@@ -135,6 +135,14 @@ class DistillSettings(Section):
     instance: float = Field(1.5, ge=0, description="weight of 1 - cosine between role features and role readings")
     views: float = Field(0.0, ge=0, le=4, description="composite views shown for each training picture, on average")
     view_store: str | None = Field(None, description="folder of the composite views (ovgsr teacher signals)")
+    view_boxes: bool = Field(True, description="of pairs: a view's boxes and object are learned as annotated ones are")
+    agreeing: bool = Field(
+        True,
+        description="of pairs: a reading counts only where the training verb nearest to it is one of the pair's",
+    )
+    shape_features: bool = Field(
+        False, description="of pairs: the readings shape the student's features too, not the readout alone"
+    )
     tokens: float = Field(0.0, ge=0, description="weight of plain token distillation (needs token_cache)")
     token_cache: str | None = Field(None, description="folder of the teacher's visual tokens (ovgsr teacher tokens)")
     label_text: bool = Field(
@@ -154,7 +162,7 @@ class DistillSettings(Section):
     @property
     def teaches_readout(self) -> bool:
         """Whether the distilled readout has something to learn from."""
-        return bool(self.signals) or self.label_text
+        return (bool(self.signals) and bool(self.scene or self.relation)) or self.label_text
 
 
 class PairSettings(Section):

@@ -56,8 +56,14 @@ def views(root: Path, tmp_path_factory: pytest.TempPathFactory) -> ViewStore:
     return write_views(cuts.parent / "views", images, cuts / "images_512", count=VIEWS, seed=1, open_image=load_image)
 
 
-def write_readings(folder: Path, train: HicoDetFold, views: ViewStore | None = None, **details: Any) -> str:
-    """Of every cut, in turn, one of two readings that say which cut it is; of view k the k-th angle."""
+def write_readings(
+    folder: Path,
+    train: HicoDetFold,
+    views: ViewStore | None = None,
+    readings: torch.Tensor | None = None,
+    **details: Any,
+) -> str:
+    """Of every cut the reading given, else one that says which cut it is; of view k the k-th angle."""
     cuts = training_cuts(train)
     info = SignalInfo(
         kind="fixed",
@@ -69,7 +75,7 @@ def write_readings(folder: Path, train: HicoDetFold, views: ViewStore | None = N
     )
     writer = SignalWriter(folder, info, [cut.name for cut in cuts], () if views is None else views.names)
     angles = torch.linspace(0, 6, len(cuts))
-    writer.add([cut.name for cut in cuts], _at(angles))
+    writer.add([cut.name for cut in cuts], _at(angles) if readings is None else readings)
     if views is not None:
         writer.add_views(views.names, _at(torch.linspace(0, 3, len(views))))
     writer.finish()
@@ -83,11 +89,12 @@ def _at(angles: torch.Tensor) -> torch.Tensor:
 def _read(train: HicoDetFold, opener: Opener | None = None, **settings: Any) -> RecordedPairs:
     pairs = AllPairs(train.images, train.vocabulary)
     opener = opener or Opener(Path())
-    return RecordedPairs(train, pairs, DistillSettings(**settings), open_picture=opener, **SPACE)
+    chosen = DistillSettings(**({"agreeing": False} | settings))
+    return RecordedPairs(train, pairs, chosen, open_picture=opener, told_verbs=torch.eye(3), **SPACE)
 
 
-def test_readings_follow_the_pairs_of_the_targets(tmp_path: Path) -> None:
-    """A pair outside its picture and one without interaction come first: one has no target, the other no reading."""
+def two_pictures() -> HicoDetFold:
+    """In the second a pair outside its picture and one without interaction come first, of four in all."""
     inside, outside, thing = (2.0, 2.0, 20.0, 38.0), (60.0, 5.0, 70.0, 30.0), (18.0, 10.0, 38.0, 36.0)
     rows = (
         interaction_situation("hold", "ball", outside, (61.0, 6.0, 65.0, 9.0)),
@@ -100,8 +107,15 @@ def test_readings_follow_the_pairs_of_the_targets(tmp_path: Path) -> None:
         tuple(object_noun(name) for name in ("ball", "crate", "person")),
     )
     images = (AnnotatedImage("a.png", 40, 40, rows[2:3]), AnnotatedImage("b.png", 40, 40, rows))
-    train = HicoDetFold(images, words, tuple({(s.verb, s.nouns["object"].noun) for s in rows}), frozenset(), ())
-    readings, pairs = _read(train, signals=write_readings(tmp_path / "s", train)), AllPairs(images, words)
+    return HicoDetFold(images, words, tuple({(s.verb, s.nouns["object"].noun) for s in rows}), frozenset(), ())
+
+
+def test_readings_follow_the_pairs_of_the_targets(tmp_path: Path) -> None:
+    """A pair outside its picture has no target, one without interaction no reading."""
+    train = two_pictures()
+    images, rows = train.images, train.images[1].situations
+    readings = _read(train, signals=write_readings(tmp_path / "s", train))
+    pairs = AllPairs(images, train.vocabulary)
     assert pairs.numbers == [(0,), (1, 2, 3)]
     found = readings.signals(1).pairs
     assert found is not None
@@ -122,6 +136,20 @@ def test_readings_follow_the_pairs_of_the_targets(tmp_path: Path) -> None:
     nobody = replace(images[0], situations=rows[:1])
     empty = _read(replace(train, images=(*images, nobody)), signals=write_readings(tmp_path / "e", train))
     assert empty.signals(2).pairs.shape == (1, 0, 3), "no pair, no reading"  # type: ignore[union-attr]
+
+
+def test_a_reading_that_contradicts_the_annotation_is_left_out(tmp_path: Path) -> None:
+    """Verbs lie along the axes: hold, kick, no_interaction. The pairs' verbs are kick, kick, hold."""
+    train = two_pictures()
+    said = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    signals = write_readings(tmp_path / "s", train, readings=said)
+    everything, agreeing = _read(train, signals=signals), _read(train, signals=signals, agreeing=True)
+    has = [
+        [bool(row.any()) for k in (0, 1) for row in readings.signals(k).pairs[0]]  # type: ignore[index]
+        for readings in (everything, agreeing)
+    ]
+    assert has == [[True, False, True, True], [True, False, False, True]]
+    assert torch.equal(agreeing.signals(0).pairs, everything.signals(0).pairs)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("part", [1, 2])
@@ -201,6 +229,7 @@ def test_readings_of_other_pairs_are_refused(root: Path, views: ViewStore, tmp_p
             AllPairs(train.images, train.vocabulary),
             DistillSettings(signals=folder),
             open_picture=Opener(Path()),
+            told_verbs=torch.eye(3),
             text_fingerprint="minilm:123:mean",
             text_width=4,
         )

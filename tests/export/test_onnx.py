@@ -124,7 +124,7 @@ def test_pairs_are_those_of_pytorch(
     make_pair_checkpoint: Callable[..., PairCheckpoint], tmp_path: Path, _no_encoder: None
 ) -> None:
     checkpoint = make_pair_checkpoint(fingerprint=FINGERPRINT, kept=50, nms=None, distilled=True)
-    checkpoint.distilled_weight = 3.0
+    checkpoint.distilled_weight, checkpoint.unmet_weight = 3.0, 9.0
     checkpoint.save_pretrained(tmp_path / "student")
     exporting.export_onnx(tmp_path / "student", tmp_path / "out")
     ours, theirs = PairRecognizer.from_pretrained(tmp_path / "out"), PairRecognizer(checkpoint, Spelling())

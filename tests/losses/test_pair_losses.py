@@ -204,6 +204,31 @@ def test_readings_are_learned_by_the_matched_queries_alone() -> None:
     assert of_views.any(dim=-1).nonzero().tolist() == [[0, 2]]
 
 
+def test_boxes_and_object_of_views_count_like_annotated_ones() -> None:
+    """Boxes: the mean over all matches. Object: every query of a picture, of a view only the one that answers."""
+    outputs, views = _outputs(), _outputs(pictures=1)
+    targets, known = _targets(2), replace(_targets(1), mask=torch.tensor([[True, False, False]]))
+    matches, answering = match_layer(outputs, targets, LOSS), match_layer(views, known, LOSS)
+    judged = torch.ones(3, 3, dtype=torch.bool)
+    losses, report = pair_losses([outputs], [matches], targets, judged, LOSS, PAIRS, [(views, answering, known)])
+    alone, told = pair_losses([outputs], [matches], targets, judged, LOSS, PAIRS)
+    _, seen = pair_losses([views], [answering], known, judged, LOSS, PAIRS)
+    count, query, thing = len(matches[0]), int(answering[1]), int(known.object_index[0, 0])
+    for name in ("box_l1", "box_giou"):
+        assert float(report[name]) == pytest.approx((count * float(told[name]) + float(seen[name])) / (count + 1))
+    missing = -float(views.object_logits[0, query].log_softmax(dim=-1)[thing].detach())
+    weight = count + PAIRS.no_object * (outputs.object_logits.shape[:2].numel() - count)
+    assert float(report["object"]) == pytest.approx((weight * float(told["object"]) + missing) / (weight + 1), rel=1e-5)
+    assert float(losses["verb"]) == float(alone["verb"]), "nobody knows what is done in a view"
+    gradients = torch.autograd.grad(
+        torch.stack(list(losses.values())).sum(),
+        [views.boxes_cxcywh, views.object_logits, views.verb_logits],
+        allow_unused=True,
+    )
+    assert [part is not None and part[0].any(dim=-1).sum().item() for part in gradients[1:]] == [1, False]
+    assert gradients[0][0].flatten(1).any(dim=-1).nonzero().flatten().tolist() == [query]
+
+
 def test_nothing_read_nothing_learned() -> None:
     learned = torch.randn(2, 4, 3, requires_grad=True)
     nobody = (torch.zeros(0).long(),) * 3

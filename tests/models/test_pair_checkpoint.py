@@ -35,24 +35,26 @@ def test_a_round_trip_gives_the_same_outputs_to_the_bit(
 
 
 @torch.no_grad()
-def test_a_distilled_readout_and_its_weight_come_back(
+def test_a_distilled_readout_and_its_weights_come_back(
     make_pair_checkpoint: Make, random_text: Callable[..., TextEmbeddings], tmp_path: Path
 ) -> None:
     checkpoint = make_pair_checkpoint(distilled=True)
-    checkpoint.distilled_weight = 2.5
+    checkpoint.distilled_weight, checkpoint.unmet_weight = 2.5, 9.0
     checkpoint.save_pretrained(tmp_path)
     opened = PairCheckpoint.from_pretrained(tmp_path)
-    assert opened.distilled_weight == 2.5
+    assert (opened.distilled_weight, opened.unmet_weight) == (2.5, 9)
     pixels, text = torch.randn(2, 3, 32, 32), random_text()
     before, after = checkpoint.model(pixels, text), opened.model(pixels, text)
     assert before.cosines is not None
     assert torch.equal(before.cosines, after.cosines)
-    words = Vocabulary((*opened.vocabulary.verbs, Verb("no_interaction")), opened.vocabulary.nouns)
-    assert opened.distilled_weights(words).tolist() == [2.5, 2.5, 0], "no teacher reads pairs without interaction"
+    words = Vocabulary((*opened.vocabulary.verbs, Verb("no_interaction"), Verb("feed")), opened.vocabulary.nouns)
+    weights = opened.distilled_weights(words).tolist()
+    assert weights == [2.5, 2.5, 0, 9], "no teacher reads pairs without interaction; training had no feeding"
     config = json.loads((tmp_path / "config.json").read_text())
-    del config["distilled_weight"]  # as earlier versions wrote it
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    assert PairCheckpoint.from_pretrained(tmp_path).distilled_weight == 0
+    for name, weight in (("unmet_weight", 2.5), ("distilled_weight", 0)):  # as earlier versions wrote it
+        del config[name]
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert PairCheckpoint.from_pretrained(tmp_path).unmet_weight == weight
 
 
 def test_a_checkpoint_of_the_other_task_is_refused(

@@ -274,7 +274,10 @@ def test_the_packages_plans(name: str, tmp_path: Path) -> None:
     ablation.require_recipes(cells)  # every override is a setting that there is
     views = {row.name: ablation.config(ablation.cell(row.name, 1)).distill.views for row in packaged.rows}
     without = {"no_teacher": 0.0, "mipd_no_views": 0.0}
-    assert views == dict.fromkeys(("embedding_views", "fixed_views", "no_negatives", "mipd"), 0.75) | without
+    assert (
+        views
+        == dict.fromkeys(("views_alone", "embedding_views", "fixed_views", "no_negatives", "mipd"), 0.75) | without
+    )
     budgets = {ablation.config(cell).train.model_copy(update={"seed": 0}).model_dump_json() for cell in cells}
     assert len(budgets) == 1, "the same budget for every row"
     stage = load_config(None, ablation.common).model.text_encoder

@@ -1,4 +1,4 @@
-"""The weight of the distilled readout, chosen from what the network said once."""
+"""The weights of the distilled readout, chosen from what the network said once."""
 
 from __future__ import annotations
 
@@ -11,34 +11,48 @@ from tests.recognizers.test_pair_recognizer import SpellingEncoder
 from ovgsr.interactions import PairPrediction
 from ovgsr.models.pair_checkpoint import PairCheckpoint
 from ovgsr.recognizers.pairs import PairRecognizer
-from ovgsr.training.pair_calibration import DISTILLED_WEIGHTS, choose_weight
-from ovgsr.vocabulary import TEXT_TEMPLATES_VERSION
-
-Found = list[PairPrediction]
+from ovgsr.training.pair_calibration import DISTILLED_WEIGHTS, choose_weights
+from ovgsr.vocabulary import TEXT_TEMPLATES_VERSION, Verb, Vocabulary
 
 
-@pytest.mark.parametrize("wanted", [0.0, 3.0, 16.0])
-def test_the_weight_whose_predictions_score_best_is_taken(
-    make_pair_checkpoint: Callable[..., PairCheckpoint], wanted: float
+@pytest.mark.parametrize("wanted", [(0.0, 16.0), (3.0, 0.0), (16.0, 3.0)])
+@pytest.mark.parametrize("mean", ["map_harmonic", "map_full"])  # the second where dev has nothing unseen
+def test_the_weights_whose_predictions_score_best_are_taken(
+    make_pair_checkpoint: Callable[..., PairCheckpoint], wanted: tuple[float, float], mean: str
 ) -> None:
-    """They are the predictions of a student that has the weight from the start."""
+    """They are the predictions of a student that has the weights from the start; one of three verbs is new to it."""
     fingerprint = f"spelling;templates-{TEXT_TEMPLATES_VERSION}"
-    recognizer = PairRecognizer(make_pair_checkpoint(fingerprint=fingerprint, distilled=True), SpellingEncoder())
+    checkpoint = make_pair_checkpoint(fingerprint=fingerprint, distilled=True, kept=99, nms=None)
+    recognizer, trained = PairRecognizer(checkpoint, SpellingEncoder()), checkpoint.vocabulary
+    words = Vocabulary((*trained.verbs, Verb("feed", ("human", "object"))), trained.nouns, "dev")
     pixels, sizes, names = torch.randn(4, 3, 32, 32), torch.full((4, 2), 40.0), ["a", "b", "c", "d"]
-    recognizer.checkpoint.distilled_weight = wanted
-    best = recognizer.predict_pixels(pixels, sizes, recognizer.offer(), names)
-    recognizer.checkpoint.distilled_weight = 0.0
-    offer = recognizer.offer()
-    read = [recognizer.read(pixels[k : k + 2], sizes[k : k + 2], offer, names[k : k + 2]) for k in (0, 2)]
-    for mean in ("map_harmonic", "map_full"):  # the second where dev has nothing unseen
+    checkpoint.distilled_weight, checkpoint.unmet_weight = wanted
+    best = _scores(recognizer.predict_pixels(pixels, sizes, recognizer.offer(words), names))
+    assert len(best) == 4 * 5 * 3 * 2
+    checkpoint.distilled_weight = checkpoint.unmet_weight = 1.0
+    offer, known = recognizer.offer(words), recognizer.offer()
+    read, read_known = (
+        [recognizer.read(pixels[k : k + 2], sizes[k : k + 2], offered, names[k : k + 2]) for k in (0, 2)]
+        for offered in (offer, known)
+    )
 
-        def score(found: Iterable[PairPrediction], mean: str = mean) -> dict[str, float]:
-            told = list(found)
-            assert [one.file_name for one in told] == names
-            apart = sum(abs(p.score - q.score) for one, other in zip(told, best, strict=True)
-                        for p, q in zip(one.pairs, other.pairs, strict=True))  # fmt: skip
-            return {mean: -round(apart, 5)}
+    def score(found: Iterable[PairPrediction]) -> dict[str, float]:
+        told = _scores(list(found))
+        return {mean: -round(sum(abs(told[key] - value) for key, value in best.items()), 5)}
 
-        assert choose_weight(recognizer, read, offer, score) == wanted
-    assert choose_weight(recognizer, read, offer, lambda found: {"map_full": float(len(list(found)))}) == 0, "of equals"
+    choose_weights(recognizer, read, offer, score)
+    assert (checkpoint.distilled_weight, checkpoint.unmet_weight) == wanted
+    choose_weights(recognizer, read, offer, lambda found: {"map_full": float(len(list(found)))})
+    assert (checkpoint.distilled_weight, checkpoint.unmet_weight) == (0, 0), "of equals"
+    checkpoint.unmet_weight = 7.0
+    choose_weights(recognizer, read_known, known, lambda found: {"map_full": float(len(list(found)))})
+    assert checkpoint.unmet_weight == 7.0, "no verb in dev is new"
     assert sorted(DISTILLED_WEIGHTS) == list(DISTILLED_WEIGHTS)
+
+
+def _scores(found: list[PairPrediction]) -> dict[tuple[object, ...], float]:
+    return {
+        (one.file_name, pair.verb, pair.object, pair.human_box_xyxy, pair.object_box_xyxy): pair.score
+        for one in found
+        for pair in one.pairs
+    }

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
+from torch.nn.functional import normalize
 
 from ovgsr.boxes import scale_to_unit, xyxy_to_cxcywh
 from ovgsr.config import DistillSettings
@@ -40,7 +42,8 @@ class RecordedPairs:
 
     ``pairs`` are the targets of the training pictures in ``train``, whose order the readings follow; ``open_picture``
     gives a training picture by its file name. Of a pair whose verbs the teacher has no word for the reading says
-    something else, and is left out (docs/mipd.md).
+    something else, and is left out (docs/mipd.md). With ``distill.agreeing`` so is a reading whose nearest training
+    verb, of the embeddings ``told_verbs`` (V, D), is not one of the pair's.
 
     Raises SignalError where the readings are in another text encoder's space, are of other pairs, or hold none of the
     views' readings.
@@ -53,6 +56,7 @@ class RecordedPairs:
         settings: DistillSettings,
         *,
         open_picture: Callable[[str], Image.Image],
+        told_verbs: Tensor,
         text_fingerprint: str,
         text_width: int,
     ) -> None:
@@ -65,7 +69,12 @@ class RecordedPairs:
                 "them with ovgsr teacher signals for this data set, with the same data.split and pairs.drop"
             )
         unnamed = set(self._store.info.details.get(UNNAMED, ()))
-        told = {cut.name for cut in cuts if not unnamed.issuperset((cut.verb, *cut.others))}
+        named = [cut for cut in cuts if not unnamed.issuperset((cut.verb, *cut.others))]
+        if settings.agreeing and named:
+            own = [{train.vocabulary.verb_index(verb) for verb in cut.pair.verbs} for cut in named]
+            nearest = _nearest(torch.stack([self._store.scene(cut.name) for cut in named]), told_verbs)
+            named = [cut for cut, verbs, verb in zip(named, own, nearest, strict=True) if verb in verbs]
+        told = {cut.name for cut in named}
         self._names = [
             [name if (name := cut_name(image.file_name, number)) in told else None for number in numbers]
             for image, numbers in zip(train.images, pairs.numbers, strict=True)
@@ -105,6 +114,14 @@ class RecordedPairs:
         view = self._views.picture(self._views.views[shown.number].name)
         picture.paste(view.resize((max(1, right - left), max(1, bottom - top))), (left, top))
         return picture
+
+
+def _nearest(readings: Tensor, words: Tensor) -> list[int]:
+    """The word (V, D) that each reading (n, D) lies nearest to, what is common to all of either taken off."""
+    towards = normalize(words.float() - words.float().mean(dim=0), dim=-1)
+    apart = normalize(readings.float() - readings.float().mean(dim=0), dim=-1)
+    found: list[int] = (apart @ towards.T).argmax(dim=-1).tolist()
+    return found
 
 
 def _pair_views(views: ViewStore, train: HicoDetFold, cuts: Sequence[PairCut]) -> tuple[list[_Shown], PairTargets]:

@@ -4,7 +4,8 @@ Queries and annotated pairs are matched one to one at the least total cost (Cari
 by itself; in the earlier ones several queries answer for a pair, so that more of them learn from it (hybrid matching,
 Jia et al. 2023). The terms are QPIC's (Tamura et al. 2021): L1 and 1 - GIoU of both boxes, cross-entropy of the object
 with "no object" for the queries left over, and the focal loss of every verb. Where a teacher has read the pairs, the
-matched queries' distilled readout learns its readings, in the last layer.
+matched queries' distilled readout learns its readings, in the last layer. One pair of a composite view is known but for
+its verb; its boxes and object are taught as well: copied and pasted things help to find things (Ghiasi et al. 2021).
 
 Letters: B pictures, P annotated pairs, Q queries, V verbs, N answers (no object first).
 """
@@ -32,6 +33,9 @@ Losses = tuple[dict[str, Tensor], dict[str, Tensor]]
 Matches = tuple[Tensor, Tensor, Tensor]
 """Picture, query and annotated pair of each match, (M,) long each."""
 
+Composed = tuple[PairOutputs, Matches, PairTargets]
+"""Of views: outputs, which queries answer for the pairs that they are of, and what is known of these: all but verbs."""
+
 Taught = tuple[PairOutputs, Matches, Tensor]
 """Outputs, which queries answer for which pairs, and the teacher's readings (B, P, D) of these."""
 
@@ -43,14 +47,20 @@ def pair_losses(
     judged: Tensor,
     settings: LossSettings,
     pairs: PairSettings,
+    views: Sequence[Composed] = (),
 ) -> Losses:
     """The terms of the last decoder layer, and as ``auxiliary`` the sum of all terms of the earlier ones.
 
     ``matches`` are each layer's (:func:`match_layer`). ``judged`` (V, N) is True where a verb and an object may be
     judged together. A combination that a split holds out is nobody's negative: what an annotator would say of it is not
-    for training to know.
+    for training to know. ``views``, one entry a layer if any, count among the boxes and objects; whether there is
+    something else in a view is not asked.
     """
-    every = [_terms(outputs, one, targets, judged, pairs) for outputs, one in zip(layers, matches, strict=True)]
+    beside: Sequence[Composed | None] = views or [None] * len(layers)
+    every = [
+        _terms(outputs, one, targets, judged, pairs, view)
+        for outputs, one, view in zip(layers, matches, beside, strict=True)
+    ]
     weights = {"verb": settings.verb, "object": settings.noun, "box_l1": settings.box_l1, "box_giou": settings.box_giou}
     weighted = [{name: weights[name] * term for name, term in terms.items()} for terms in every]
     losses, report = weighted[-1], {name: term.detach() for name, term in every[-1].items()}
@@ -84,13 +94,24 @@ def match_layer(outputs: PairOutputs, targets: PairTargets, settings: LossSettin
 
 
 def _terms(
-    outputs: PairOutputs, matches: Matches, targets: PairTargets, judged: Tensor, pairs: PairSettings
+    outputs: PairOutputs,
+    matches: Matches,
+    targets: PairTargets,
+    judged: Tensor,
+    pairs: PairSettings,
+    composed: Composed | None,
 ) -> dict[str, Tensor]:
     picture, query, pair = matches
     boxes, wanted = outputs.boxes_cxcywh[picture, query], targets.boxes_cxcywh[picture, pair]
+    things = targets.object_index[picture, pair]
+    shown: tuple[Tensor, Tensor] | None = None
+    if composed is not None:
+        views, (view, answering, of), known = composed
+        boxes = torch.cat([boxes, views.boxes_cxcywh[view, answering]])
+        wanted = torch.cat([wanted, known.boxes_cxcywh[view, of]])
+        shown = views.object_logits[view, answering], known.object_index[view, of]
     everything = torch.ones(boxes.shape[:2], dtype=torch.bool, device=boxes.device)
     l1, giou = box_losses(boxes, wanted, everything)
-    things = targets.object_index[picture, pair]
     return {
         "verb": verb_focal_loss(
             outputs.verb_logits[picture, query],
@@ -99,7 +120,7 @@ def _terms(
             alpha=pairs.focal_alpha,
             gamma=pairs.focal_gamma,
         ),
-        "object": object_loss(outputs.object_logits, (picture, query, things), pairs.no_object),
+        "object": object_loss(outputs.object_logits, (picture, query, things), pairs.no_object, shown),
         "box_l1": l1,
         "box_giou": giou,
     }
@@ -155,15 +176,21 @@ def verb_focal_loss(logits: Tensor, wanted: Tensor, counted: Tensor, *, alpha: f
     return (share * missing**gamma * entropy * counted).sum() / joined_count(right.sum())
 
 
-def object_loss(logits: Tensor, matches: Matches, no_object: float) -> Tensor:
+def object_loss(
+    logits: Tensor, matches: Matches, no_object: float, shown: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
     """Cross-entropy of object logits (B, Q, N); a query without a match should say "no object", with a smaller weight.
 
-    ``matches`` are picture, query and the object's answer index. A weighted mean over the queries, a scalar.
+    ``matches`` are picture, query and the object's answer index; ``shown`` are further logits (M, N) and their objects
+    (M,). A weighted mean over the queries, a scalar.
     """
     picture, query, things = matches
     wanted = torch.zeros(logits.shape[:2], dtype=torch.long, device=logits.device)
     wanted[picture, query] = things
+    logits, wanted = logits.flatten(0, 1), wanted.flatten()
+    if shown is not None:
+        logits, wanted = torch.cat([logits, shown[0]]), torch.cat([wanted, shown[1]])
     weight = torch.ones(logits.shape[-1], device=logits.device)
     weight[0] = no_object
-    total = F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), weight, reduction="sum")
+    total = F.cross_entropy(logits.float(), wanted, weight, reduction="sum")
     return total / joined_count(weight[wanted].sum())

@@ -23,7 +23,8 @@ PAIR_FORMAT = "ovgsr-pairs-1"
 class PairCheckpoint(Checkpoint[PairTransformer]):
     """A pair network with all it takes to use it; ``interactions`` are the combinations that training was offered.
 
-    ``distilled_weight`` is how often the distilled readout's cosine counts in a verb's logit; 0 leaves it out.
+    ``distilled_weight`` is how often the distilled readout's cosine counts in a verb's logit, ``unmet_weight`` how
+    often in that of a verb which training never met: there the annotations' readout is a guess. 0 leaves it out.
     """
 
     FORMAT = PAIR_FORMAT
@@ -41,16 +42,24 @@ class PairCheckpoint(Checkpoint[PairTransformer]):
         text_width: int,
         provenance: Provenance | None = None,
         distilled_weight: float = 0.0,
+        unmet_weight: float = 0.0,
     ) -> None:
         super().__init__(model, settings, vocabulary, preprocess, text_fingerprint, text_width, provenance)
         self.pairs = pairs
         self.interactions = tuple(interactions)
         self.distilled_weight = distilled_weight
+        self.unmet_weight = unmet_weight
 
-    def distilled_weights(self, vocabulary: Vocabulary, weight: float | None = None) -> Tensor:
-        """``distilled_weight``, or another ``weight``, for each verb (V,): of no interaction no teacher says a word."""
-        weight = self.distilled_weight if weight is None else weight
-        return torch.tensor([0.0 if name == NO_INTERACTION else weight for name in vocabulary.verb_names])
+    def is_met(self, verb: str) -> bool:
+        """Whether training had annotations of a verb."""
+        return verb in self.vocabulary
+
+    def distilled_weights(self, vocabulary: Vocabulary) -> Tensor:
+        """The weight of each verb (V,): 0 for no interaction, of which no teacher says a word."""
+        weights = {True: self.distilled_weight, False: self.unmet_weight}
+        return torch.tensor(
+            [0.0 if name == NO_INTERACTION else weights[self.is_met(name)] for name in vocabulary.verb_names]
+        )
 
     def more_config(self) -> dict[str, Any]:
         """The settings of pairs, the combinations that training was offered, and what the distilled readout counts."""
@@ -58,6 +67,7 @@ class PairCheckpoint(Checkpoint[PairTransformer]):
             "pairs": self.pairs.model_dump(),
             "interactions": [list(one) for one in self.interactions],
             "distilled_weight": self.distilled_weight,
+            "unmet_weight": self.unmet_weight,
         }
 
     @classmethod
@@ -66,6 +76,7 @@ class PairCheckpoint(Checkpoint[PairTransformer]):
     ) -> Self:
         """A pair student as ``config.json`` describes it, with ``network`` or fresh weights."""
         shared, pairs = shared_fields(config), PairSettings.model_validate(config["pairs"])
+        weight = float(config.get("distilled_weight", 0.0))
         model = network or build_pair_student(
             shared["settings"], pairs, text_width=shared["text_width"], tower=config["tower"]
         )
@@ -74,6 +85,7 @@ class PairCheckpoint(Checkpoint[PairTransformer]):
             pairs=pairs,
             vocabulary=vocabulary,
             interactions=[(str(verb), str(thing)) for verb, thing in config["interactions"]],
-            distilled_weight=float(config.get("distilled_weight", 0.0)),
+            distilled_weight=weight,
+            unmet_weight=float(config.get("unmet_weight", weight)),
             **shared,
         )

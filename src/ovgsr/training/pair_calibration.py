@@ -1,9 +1,10 @@
-"""What a finished pair student owes to dev: how much its distilled verb readout counts."""
+"""What a finished pair student owes to dev: how much its distilled verb readout counts, for which verbs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from ovgsr.data.hico_det import HicoDetFold
 from ovgsr.evaluation.hico_det import evaluate_pairs
@@ -11,7 +12,7 @@ from ovgsr.hoi_vocabulary import HoiSplit
 from ovgsr.interactions import PairPrediction
 from ovgsr.recognizers.pairs import PairOffer, PairRecognizer, ReadPictures
 
-DISTILLED_WEIGHTS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+DISTILLED_WEIGHTS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 
 
 def dev_scores(found: Iterable[PairPrediction], dev: HicoDetFold, split: HoiSplit | None) -> dict[str, float]:
@@ -25,22 +26,31 @@ def dev_scores(found: Iterable[PairPrediction], dev: HicoDetFold, split: HoiSpli
     return {name: round(value, 3) for name, value in scores.items() if value == value}
 
 
-def choose_weight(
+def choose_weights(
     recognizer: PairRecognizer,
     read: Sequence[ReadPictures],
     offer: PairOffer,
     score: Callable[[Iterable[PairPrediction]], dict[str, float]],
-) -> float:
-    """The weight of the distilled readout's cosine that makes the harmonic mean of seen and unseen on dev largest.
+) -> None:
+    """Gives the checkpoint the two weights of the distilled readout's cosine that dev likes best.
 
-    Without unseen interactions there, the mean over all. ``read`` is what the network said of the dev pictures, once
-    for all weights. Of equals the smallest is taken.
+    Best is the largest harmonic mean of seen and unseen, without unseen interactions there the mean over all. The
+    weight of the verbs that training met is chosen first, then that of the others, if dev has any. ``read`` is what the
+    network said of the dev pictures, once for all weights. Of equals the smallest is taken.
     """
+    checkpoint = recognizer.checkpoint
 
-    def value(weight: float) -> float:
-        weights = recognizer.checkpoint.distilled_weights(offer.vocabulary, weight).to(recognizer.device)
-        tried = replace(offer, distilled_weight=weights)
+    def value() -> float:
+        tried = replace(offer, distilled_weight=checkpoint.distilled_weights(offer.vocabulary).to(recognizer.device))
         scores = score(pair for pictures in read for pair in recognizer.decode(pictures, tried))
         return scores.get("map_harmonic", scores.get("map_full", 0.0))
 
-    return max(DISTILLED_WEIGHTS, key=value)
+    def with_weight(name: str, weight: float) -> float:
+        setattr(checkpoint, name, weight)
+        return value()
+
+    chosen = ["distilled_weight"]
+    if not all(map(checkpoint.is_met, offer.vocabulary.verb_names)):
+        chosen.append("unmet_weight")
+    for name in chosen:
+        setattr(checkpoint, name, max(DISTILLED_WEIGHTS, key=partial(with_weight, name)))

@@ -33,13 +33,13 @@ from ovgsr.recognizers.pairs import PairOffer, PairRecognizer, ReadPictures, rea
 from ovgsr.sketch.hoi_write import PLAN_FILE
 from ovgsr.tensors import Batch, TextEmbeddings
 from ovgsr.training.build import augmentation, batches_of, cache_budget, require_readout
-from ovgsr.training.pair_calibration import choose_weight, dev_scores
+from ovgsr.training.pair_calibration import choose_weights, dev_scores
 from ovgsr.training.pair_task import PairTask
 from ovgsr.training.sampling import EpochSampler
 from ovgsr.training.validate import Processes
 
-DISTILLED_WEIGHT = 4.0
-"""How often the distilled readout's cosine counts in a verb's logit until dev chooses it."""
+DISTILLED_WEIGHT, UNMET_WEIGHT = 2.0, 8.0
+"""How often the distilled readout's cosine counts until dev chooses it: for verbs that training met, for others."""
 DRAWN_NOTICE = "This model was trained on SketchHOI alone: it knows drawn pictures only, not photos."
 
 
@@ -92,7 +92,7 @@ class PairParts:
             return
         recognizer, offer, read = self._dev(self.data.dev, device, config)
         score = partial(dev_scores, dev=self.data.dev, split=self.data.split)
-        self.checkpoint.distilled_weight = choose_weight(recognizer, list(read), offer, score)
+        choose_weights(recognizer, list(read), offer, score)
 
     def _dev(
         self, dev: HicoDetFold, device: torch.device, config: Config
@@ -156,7 +156,7 @@ def build_pair_parts(config: Config, skipped: Skipped | None = None) -> PairPart
     text = embed_vocabulary(data.train.vocabulary, encoder)
     checkpoint = _fresh_checkpoint(config, data, text)
     pairs, folder = AllPairs(data.train.images, data.train.vocabulary), image_folder(data.root, "train")
-    readings = _readings(config, data.train, pairs, partial(_open, checkpoint.preprocess, folder), encoder)
+    readings = _readings(config, data.train, pairs, partial(_open, checkpoint.preprocess, folder), encoder, text)
     dataset = SituationDataset(
         data.train.images,
         folder,
@@ -180,6 +180,7 @@ def _readings(
     pairs: AllPairs,
     open_picture: Callable[[str], Image.Image],
     encoder: TextEncoder,
+    text: TextEmbeddings,
 ) -> RecordedPairs | None:
     if not config.distill.signals:
         return None
@@ -188,6 +189,7 @@ def _readings(
         pairs,
         config.distill,
         open_picture=open_picture,
+        told_verbs=text.told_verbs,
         text_fingerprint=encoder.fingerprint,
         text_width=encoder.width,
     )
@@ -221,6 +223,7 @@ def _fresh_checkpoint(config: Config, data: PairData, text: TextEmbeddings) -> P
         text_fingerprint=text.fingerprint,
         text_width=text.verbs.shape[1],
         distilled_weight=DISTILLED_WEIGHT if config.distill.teaches_readout else 0.0,
+        unmet_weight=UNMET_WEIGHT if config.distill.teaches_readout else 0.0,
         provenance=Provenance(
             dataset=data.train.vocabulary.name if data.split is None else data.split.name,
             notice=DRAWN_NOTICE if (data.root / PLAN_FILE).is_file() else "",

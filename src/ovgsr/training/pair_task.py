@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from ovgsr.config import DistillSettings, LossSettings, PairSettings
-from ovgsr.losses.pairs import Losses, Taught, match_layer, pair_distillation_losses, pair_losses
+from ovgsr.losses.pairs import Composed, Losses, Taught, match_layer, pair_distillation_losses, pair_losses
 from ovgsr.models.pair_transformer import PairTransformer
-from ovgsr.tensors import Batch, TextEmbeddings
+from ovgsr.tensors import Batch, PairOutputs, TextEmbeddings
 
 
 class PairTask(nn.Module):
@@ -44,12 +46,23 @@ class PairTask(nn.Module):
         layers = [layer.first(count) for layer in everything]
         repeats = [self.pairs.repeats] * (len(layers) - 1) + [1]  # the last layer must tell near copies apart
         matches = [match_layer(layer, targets, self.loss, n) for layer, n in zip(layers, repeats, strict=True)]
-        losses, report = pair_losses(layers, matches, targets, judged, self.loss, self.pairs)
-        if batch.teacher is not None and batch.teacher.pairs is not None:
-            taught: list[Taught] = [(layers[-1], matches[-1], batch.teacher.pairs)]
-            if views is not None and views.pairs is not None:
-                composed = everything[-1].after(count)
-                taught.append((composed, match_layer(composed, views.pairs, self.loss), views.scene[:, None]))
+        composed: list[Composed] = []
+        if views is not None and views.pairs is not None:
+            for outputs, n in zip((layer.after(count) for layer in everything), repeats, strict=True):
+                composed.append((outputs, match_layer(outputs, views.pairs, self.loss, n), views.pairs))
+        boxed = composed if self.distill.view_boxes else []
+        losses, report = pair_losses(layers, matches, targets, judged, self.loss, self.pairs, boxed)
+        if self.distill.teaches_readout and batch.teacher is not None and batch.teacher.pairs is not None:
+            taught: list[Taught] = [(self._learning(layers[-1]), matches[-1], batch.teacher.pairs)]
+            if views is not None and composed:
+                outputs, answering, _ = composed[-1]
+                taught.append((self._learning(outputs), answering, views.scene[:, None]))
             learned, told = pair_distillation_losses(taught, self.distill)
             losses, report = losses | learned, report | told
         return losses, report
+
+    def _learning(self, outputs: PairOutputs) -> PairOutputs:
+        """The outputs whose distilled readout learns: by itself, unless the readings are to shape the features too."""
+        if self.distill.shape_features:
+            return outputs
+        return replace(outputs, distilled=self.model.embed_pairs(outputs.features.detach()))
