@@ -135,14 +135,6 @@ class DistillSettings(Section):
     instance: float = Field(1.5, ge=0, description="weight of 1 - cosine between role features and role readings")
     views: float = Field(0.0, ge=0, le=4, description="composite views shown for each training picture, on average")
     view_store: str | None = Field(None, description="folder of the composite views (ovgsr teacher signals)")
-    view_boxes: bool = Field(True, description="of pairs: a view's boxes and object are learned as annotated ones are")
-    agreeing: bool = Field(
-        True,
-        description="of pairs: a reading counts only where the training verb nearest to it is one of the pair's",
-    )
-    shape_features: bool = Field(
-        False, description="of pairs: the readings shape the student's features too, not the readout alone"
-    )
     tokens: float = Field(0.0, ge=0, description="weight of plain token distillation (needs token_cache)")
     token_cache: str | None = Field(None, description="folder of the teacher's visual tokens (ovgsr teacher tokens)")
     label_text: bool = Field(
@@ -177,6 +169,14 @@ class PairSettings(Section):
     focal_gamma: float = Field(2.0, ge=0, description="power of the verbs' focal loss")
     drop: Literal["pairs", "rows"] = Field(
         "pairs", description="what leaves training where a pair does something unseen: the pair, or its unseen rows"
+    )
+    view_boxes: bool = Field(True, description="a view's boxes and object are learned as annotated ones are")
+    agreeing: bool = Field(
+        True,
+        description="a reading counts only where the training verb nearest to it is one of the pair's",
+    )
+    shape_features: bool = Field(
+        False, description="the readings shape the student's features too, not the readout alone"
     )
     nms: float | None = Field(
         0.7, gt=0, le=1, description="near copies above this overlap of both boxes are dropped; null keeps them"

@@ -86,11 +86,12 @@ def _at(angles: torch.Tensor) -> torch.Tensor:
     return torch.stack([angles.cos(), angles.sin(), 0.1 * angles], dim=-1)
 
 
-def _read(train: HicoDetFold, opener: Opener | None = None, **settings: Any) -> RecordedPairs:
+def _read(
+    train: HicoDetFold, opener: Opener | None = None, told_verbs: torch.Tensor | None = None, **settings: Any
+) -> RecordedPairs:
     pairs = AllPairs(train.images, train.vocabulary)
     opener = opener or Opener(Path())
-    chosen = DistillSettings(**({"agreeing": False} | settings))
-    return RecordedPairs(train, pairs, chosen, open_picture=opener, told_verbs=torch.eye(3), **SPACE)
+    return RecordedPairs(train, pairs, DistillSettings(**settings), open_picture=opener, told_verbs=told_verbs, **SPACE)
 
 
 def two_pictures() -> HicoDetFold:
@@ -143,7 +144,7 @@ def test_a_reading_that_contradicts_the_annotation_is_left_out(tmp_path: Path) -
     train = two_pictures()
     said = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
     signals = write_readings(tmp_path / "s", train, readings=said)
-    everything, agreeing = _read(train, signals=signals), _read(train, signals=signals, agreeing=True)
+    everything, agreeing = _read(train, signals=signals), _read(train, signals=signals, told_verbs=torch.eye(3))
     has = [
         [bool(row.any()) for k in (0, 1) for row in readings.signals(k).pairs[0]]  # type: ignore[index]
         for readings in (everything, agreeing)
@@ -229,7 +230,6 @@ def test_readings_of_other_pairs_are_refused(root: Path, views: ViewStore, tmp_p
             AllPairs(train.images, train.vocabulary),
             DistillSettings(signals=folder),
             open_picture=Opener(Path()),
-            told_verbs=torch.eye(3),
             text_fingerprint="minilm:123:mean",
             text_width=4,
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from tests.teacher.conftest import tiny_llava_folder as tiny_llava_folder
 
@@ -21,7 +22,7 @@ from ovgsr.training import ablation_cell
 from ovgsr.training.ablation import Ablation, Cell, Progress, run_cells
 from ovgsr.training.ablation_cell import StageWatcher, run_cell
 from ovgsr.training.ablation_plan import AblationError, AblationPlan, Row
-from ovgsr.training.ablation_report import markdown, page, write_tables
+from ovgsr.training.ablation_report import markdown, note, page, write_tables
 from ovgsr.training.ablation_situations import read_fold, read_records
 from ovgsr.training.ablation_statistics import weighted_ausuc
 from ovgsr.training.ablation_table import read_table
@@ -99,6 +100,20 @@ def test_killed_and_resumed_is_the_same(finished: Ablation, sketch_root: Path, t
     tables = [list(csv.DictReader((a.out / "ablation.csv").read_text().splitlines())) for a in (ablation, finished)]
     for ours_row, theirs_row in zip(*tables, strict=True):
         assert ours_row | {"step_ms": ""} == theirs_row | {"step_ms": ""}
+
+
+def test_a_table_of_several_machines_says_so(finished: Ablation, tmp_path: Path) -> None:
+    copied = Ablation(finished.plan, finished.data, Path(shutil.copytree(finished.out, tmp_path / "out")))
+    assert "machine" not in note(read_table(copied, copied.cells(), draws=1))
+    path = copied.cell("closed", 1).run.path / "environment.json"
+    told = json.loads(path.read_text()) | {"cores": 999, "accelerator": "cuda", "accelerator_name": "NVIDIA H100"}
+    path.write_text(json.dumps(told))
+    said = note(read_table(copied, copied.cells(), draws=1))
+    assert "Not all on one machine, so costs do not compare (" in said
+    assert f"999 cores, NVIDIA H100, PyTorch {torch.__version__}: closed/1)" in said
+    assert "PyTorch" in said.partition(": plain/0, closed/0, plain/1;")[0]
+    path.unlink()
+    assert "machine" not in note(read_table(copied, copied.cells(), draws=1)), "one is known"
 
 
 def test_the_table_says_what_the_results_files_do(finished: Ablation) -> None:

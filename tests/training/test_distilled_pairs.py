@@ -159,18 +159,18 @@ def test_the_taught_readout_has_a_say_and_the_untaught_one_none(run: Path, untau
 
 
 @pytest.mark.parametrize(
-    ("distill", "taught_by_views"),
+    ("changes", "taught_by_views"),
     [
         ({}, {"object", "box_l1", "box_giou", "auxiliary"}),
-        ({"shape_features": True, "view_boxes": False}, {"scene", "relation"}),
-        ({"view_boxes": False}, set()),
-        ({"scene": 0, "relation": 0}, {"object", "box_l1", "box_giou", "auxiliary"}),
+        ({"pairs": {"shape_features": True, "view_boxes": False}}, {"scene", "relation"}),
+        ({"pairs": {"view_boxes": False}}, set()),
+        ({"distill": {"scene": 0, "relation": 0}}, {"object", "box_l1", "box_giou", "auxiliary"}),
     ],
 )
 def test_every_trainable_weight_has_a_gradient_and_views_teach_no_verb(
-    make: Make, distill: dict[str, Any], taught_by_views: set[str]
+    make: Make, changes: dict[str, dict[str, Any]], taught_by_views: set[str]
 ) -> None:
-    config = make(distill=distill)
+    config = make(**changes)
     parts = build_pair_parts(config)
     task = build_pair_task(config, parts)
     text, judged = parts.beside_batch(torch.device("cpu"))

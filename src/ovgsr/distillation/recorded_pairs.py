@@ -42,8 +42,8 @@ class RecordedPairs:
 
     ``pairs`` are the targets of the training pictures in ``train``, whose order the readings follow; ``open_picture``
     gives a training picture by its file name. Of a pair whose verbs the teacher has no word for the reading says
-    something else, and is left out (docs/mipd.md). With ``distill.agreeing`` so is a reading whose nearest training
-    verb, of the embeddings ``told_verbs`` (V, D), is not one of the pair's.
+    something else, and is left out (docs/mipd.md). So is, where ``told_verbs`` (V, D) are given, the embeddings of the
+    training verbs, a reading whose nearest verb is not one of the pair's.
 
     Raises SignalError where the readings are in another text encoder's space, are of other pairs, or hold none of the
     views' readings.
@@ -56,7 +56,7 @@ class RecordedPairs:
         settings: DistillSettings,
         *,
         open_picture: Callable[[str], Image.Image],
-        told_verbs: Tensor,
+        told_verbs: Tensor | None = None,
         text_fingerprint: str,
         text_width: int,
     ) -> None:
@@ -70,7 +70,7 @@ class RecordedPairs:
             )
         unnamed = set(self._store.info.details.get(UNNAMED, ()))
         named = [cut for cut in cuts if not unnamed.issuperset((cut.verb, *cut.others))]
-        if settings.agreeing and named:
+        if told_verbs is not None and named:
             own = [{train.vocabulary.verb_index(verb) for verb in cut.pair.verbs} for cut in named]
             nearest = _nearest(torch.stack([self._store.scene(cut.name) for cut in named]), told_verbs)
             named = [cut for cut, verbs, verb in zip(named, own, nearest, strict=True) if verb in verbs]

@@ -115,9 +115,11 @@ def note(table: AblationTable) -> str:
     """What the table's numbers are."""
     seeds = max((len(row.seeds) for row in table.rows), default=0)
     spread = "± is the standard deviation over seeds (n - 1)." if seeds > 1 else "One seed: no spread."
+    made = "; ".join(f"{machine}: {', '.join(names)}" for machine, names in table.machines.items())
+    apart = f" Not all on one machine, so costs do not compare ({made})." if len(table.machines) > 1 else ""
     return (
         f"Pictures of {table.ablation.plan.fold}, percent. {table.scoring.note} {spread} Stage 1 was run once for all "
-        "seeds."
+        f"seeds.{apart}"
     )
 
 

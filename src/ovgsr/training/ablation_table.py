@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ovgsr.training.ablation_cell import SCORINGS
 from ovgsr.training.ablation_plan import AblationError, Row
 from ovgsr.training.ablation_scoring import Column, Scoring, columns_of
 from ovgsr.training.ablation_statistics import DRAWS, Difference, Interval, deviation, mean, paired_difference
+from ovgsr.training.run_dir import machine_of
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class AblationTable:
     rows: tuple[TableRow, ...]
     differences: Mapping[str, Mapping[str, Mapping[str, Difference]]]
     """Row compared with -> row -> column -> difference."""
+    machines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What trained -> the finished cells that it trained."""
 
     def row(self, name: str) -> TableRow | None:
         """The row of that name, None where it has no cell yet."""
@@ -80,7 +83,16 @@ def read_table(ablation: Ablation, cells: Sequence[Cell], *, draws: int = DRAWS)
                 )
                 for row in others
             }
-    return AblationTable(ablation, scoring, tuple(rows), differences)
+    return AblationTable(ablation, scoring, tuple(rows), differences, _machines(shown))
+
+
+def _machines(cells: Sequence[Cell]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for cell in cells:
+        machine = machine_of(cell.run) if cell.finished else None
+        if machine is not None:
+            found[machine] = (*found.get(machine, ()), cell.name)
+    return found
 
 
 def _read_row(row: Row, cells: Sequence[Cell], columns: Sequence[Column]) -> TableRow:

@@ -189,7 +189,7 @@ def _readings(
         pairs,
         config.distill,
         open_picture=open_picture,
-        told_verbs=text.told_verbs,
+        told_verbs=text.told_verbs if config.pairs.agreeing else None,
         text_fingerprint=encoder.fingerprint,
         text_width=encoder.width,
     )

@@ -50,7 +50,7 @@ class PairTask(nn.Module):
         if views is not None and views.pairs is not None:
             for outputs, n in zip((layer.after(count) for layer in everything), repeats, strict=True):
                 composed.append((outputs, match_layer(outputs, views.pairs, self.loss, n), views.pairs))
-        boxed = composed if self.distill.view_boxes else []
+        boxed = composed if self.pairs.view_boxes else []
         losses, report = pair_losses(layers, matches, targets, judged, self.loss, self.pairs, boxed)
         if self.distill.teaches_readout and batch.teacher is not None and batch.teacher.pairs is not None:
             taught: list[Taught] = [(self._learning(layers[-1]), matches[-1], batch.teacher.pairs)]
@@ -63,6 +63,6 @@ class PairTask(nn.Module):
 
     def _learning(self, outputs: PairOutputs) -> PairOutputs:
         """The outputs whose distilled readout learns: by itself, unless the readings are to shape the features too."""
-        if self.distill.shape_features:
+        if self.pairs.shape_features:
             return outputs
         return replace(outputs, distilled=self.model.embed_pairs(outputs.features.detach()))

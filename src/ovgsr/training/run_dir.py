@@ -181,15 +181,28 @@ def environment() -> dict[str, Any]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             versions[package] = "not installed"
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    named = getattr(torch.get_device_module(accelerator), "get_device_name", None) if accelerator else None
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
-        "accelerator": str(torch.accelerator.current_accelerator(check_available=True)),
+        "accelerator": str(accelerator),
+        "accelerator_name": named() if named else None,
         "command": sys.argv,
         "git_revision": git_revision(),
         "packages": versions,
     }
+
+
+def machine_of(run: RunDir) -> str | None:
+    """What a run was last carried on with, in a few words; None where its folder does not say."""
+    try:
+        told = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
+        name = told.get("accelerator_name") or told["accelerator"].replace("None", "no accelerator")
+        return f"{told['cores']} cores, {name}, PyTorch {told['packages']['torch']}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def git_revision() -> str | None:
