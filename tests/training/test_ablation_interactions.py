@@ -117,6 +117,7 @@ def test_the_classes_records_agree_with_the_evaluator(finished: Ablation) -> Non
     assert results["split"]["map_seen"] == pytest.approx(kept.average_precision[kept.seen].mean())
     assert results["split"]["map_unseen"] == pytest.approx(kept.average_precision[kept.unseen].mean())
     assert results["split"] == results["default"]["toy"]
+    assert results["unmet"] == {"map_unmet": results["split"]["map_unseen"]}, "nothing else is kicked"
     assert kept.is_alike(read_classes(finished.cell("no_teacher", 0).classes))
 
 
@@ -132,7 +133,7 @@ def test_the_written_tables(finished: Ablation) -> None:
     assert (own["pictures"], own["steps"]) == (str(len(seen)), "2")
     assert {line["seed"] for line in lines} == {"0", "1", "mean", "deviation"}
     text = (finished.out / "ablation.md").read_text()
-    assert "| row | seeds | full | rare | non-rare | seen | unseen | harmonic mean |" in text
+    assert "| row | seeds | full | rare | non-rare | seen | unseen | unseen verbs | harmonic mean |" in text
     assert "official, Default" in text
     assert "## Minus no teacher" in text
     assert "verb top-1" not in text
@@ -168,7 +169,8 @@ def test_the_interval_of_one_seed_is_scipys() -> None:
     theirs = generator.uniform(0, 60, size=90)
     ours = theirs + generator.normal(4, 8, size=90)
     found = InteractionScoring().intervals({3: records(ours.tolist(), 25)}, {3: records(theirs.tolist(), 25)}, 4000)
-    assert found.keys() == {"map_full", "map_seen", "map_unseen", "harmonic_mean"}, "no class is rare"
+    assert found.keys() == {"map_full", "map_seen", "map_unseen", "map_unmet", "harmonic_mean"}, "no class is rare"
+    assert found["map_unmet"] == found["map_unseen"], "every class has a verb of its own"
     settings: dict[str, Any] = {"n_resamples": 4000, "method": "percentile", "rng": np.random.default_rng(6)}
     for name, chosen in (("full", slice(None)), ("seen", slice(0, 65)), ("unseen", slice(65, None))):
         expected = stats.bootstrap(((ours - theirs)[chosen],), np.mean, **settings).confidence_interval
@@ -183,6 +185,14 @@ def test_the_interval_of_one_seed_is_scipys() -> None:
     assert found["harmonic_mean"] == pytest.approx((expected.low, expected.high), abs=0.3)
     # Unpaired, 1.96 standard errors would be 1.96 * sqrt(2 * 300 / 90) = 5.1 points on either side.
     assert found["map_full"][1] - found["map_full"][0] < 2 * 2.2
+
+
+def test_unseen_verbs_are_those_without_a_seen_class() -> None:
+    ours = records([1, 2, 3, 4, 5], unseen=3)
+    named = (("ride", "bus"), ("hold", "cup"), ("ride", "horse"), ("feed", "cow"), ("feed", "dog"))
+    mixed = dataclasses.replace(ours, interactions=named)
+    assert mixed.group("unmet").tolist() == [False, False, False, True, True]
+    assert not records([1, 2]).group("unmet").any()
 
 
 def test_the_interval_by_hand() -> None:

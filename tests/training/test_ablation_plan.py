@@ -42,7 +42,7 @@ def test_the_packages_plans(name: str, tmp_path: Path) -> None:
     assert (plan.seeds, plan.against, plan.also_against) == (
         (0, 1, 2),
         "no_teacher",
-        ("embedding_views", "fixed_views"),
+        ("no_teacher_large", "embedding_views", "fixed_views"),
     )
     ablation = Ablation(plan, tmp_path / "data", tmp_path / "out")
     cells = ablation.cells()

@@ -38,7 +38,7 @@ from ovgsr.training.pair_comparison import compare_pair_pictures
 
 CLASSES_FORMAT = "ovgsr-cell-classes-1"
 _SHOWN = 20
-_MEANS = ("full", "rare", "non_rare", "seen", "unseen")
+_MEANS = ("full", "rare", "non_rare", "seen", "unseen", "unmet")
 MAP = Part(
     "Mean average precision",
     (
@@ -47,9 +47,11 @@ MAP = Part(
             for g in ("full", "rare", "non_rare")
         ),
         *(Column(f"map_{g}", g, ("split", f"map_{g}"), digits=2) for g in ("seen", "unseen")),
+        Column("map_unmet", "unseen verbs", ("unmet", "map_unmet"), digits=2),
         Column("harmonic_mean", "harmonic mean", ("split", "harmonic_mean"), digits=2),
     ),
-    "Means over interactions; the last column is the harmonic mean of seen and unseen.",
+    "Means over interactions. Unseen verbs: the unseen interactions whose verb has no seen one. The last column is the "
+    "harmonic mean of seen and unseen.",
 )
 
 
@@ -91,9 +93,12 @@ class ClassRecords:
     seen: Flags  # (C,), those that training met
 
     def group(self, name: str) -> Flags:
-        """The classes, shape (C,), of one of the means: full, rare, non_rare, seen, unseen."""
+        """The classes, shape (C,), of one of the means: full, rare, non_rare, seen, unseen, unmet."""
         if name == "full":
             return np.ones_like(self.rare)
+        if name == "unmet":
+            met = {verb for (verb, _), seen in zip(self.interactions, self.seen, strict=True) if seen}
+            return self.unseen & np.array([verb not in met for verb, _ in self.interactions], dtype=np.bool_)
         if name == "non_rare":
             return ~self.rare if self.rare.any() else self.rare
         chosen: Flags = getattr(self, name)
@@ -153,10 +158,15 @@ class InteractionScoring:
             left_out=dict.fromkeys(splits, fold.left_out),
         )
         means = report.modes["official"]["default"]
-        write_classes(cell.classes, class_records(means, fold))
+        records = class_records(means, fold)
+        write_classes(cell.classes, records)
         write_predictions(cell.samples, samples)
+        unmet = records.average_precision[records.group("unmet")]
         results = report.to_json() | {"notices": list(recognizer.notices), "cost": cost_of(cell, recognizer.checkpoint)}
-        return results | {"split": {k: v for name in splits for k, v in means.splits[name].to_json().items()}}
+        return results | {
+            "split": {k: v for name in splits for k, v in means.splits[name].to_json().items()},
+            "unmet": {"map_unmet": float(unmet.mean())} if len(unmet) else {},
+        }
 
     def score_teacher(self, ablation: Ablation, cell: Cell, progress: Progress) -> dict[str, Any]:
         """There is none: raises AblationError."""
