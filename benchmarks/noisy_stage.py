@@ -43,9 +43,9 @@ def noisy_copy(source: Path, target: Path, noise: float) -> None:
                 if content in writer.stored:
                     continue
                 drawn = torch.Generator().manual_seed(int(content[:15], 16))
-                tokens = visual.tokens
-                tokens = tokens + noise * tokens.std() * torch.randn(tokens.shape, generator=drawn)
-                writer.add(pack(content, tokens, visual.grid, cache.key.dtype, visual.deep))
+                levels = [visual.tokens, *(() if visual.deep is None else visual.deep)]
+                tokens, *deep = (one + noise * one.std() * torch.randn(one.shape, generator=drawn) for one in levels)
+                writer.add(pack(content, tokens, visual.grid, cache.key.dtype, torch.stack(deep) if deep else None))
 
 
 def _batches(names: list[str]) -> Iterator[list[str]]:

@@ -208,6 +208,13 @@ def test_a_failing_cell_is_told_and_the_others_go_on(sketch_root: Path, tmp_path
 
 def test_a_cell_made_with_other_settings_is_refused(finished: Ablation) -> None:
     other = Ablation(finished.plan, finished.data, finished.out, ("loss.verb=2.5",))
+    cell = finished.cell("plain", 0)
+    older = json.loads(cell.asked.read_text())
+    del older["config"]["pairs"]["repeats"], older["config"]["evaluation"]
+    asked = cell.asked.read_text()
+    cell.asked.write_text(json.dumps(older))
+    finished.require_recipes([cell])  # of a version without these settings, which have their defaults
+    cell.asked.write_text(asked)
     with pytest.raises(AblationError, match=r"plain/0 was made with loss\.verb=1\.0, not 2\.5; ask for the same"):
         other.require_recipes(other.cells())
     with pytest.raises(AblationError, match=r"loss\.verb=1\.0, not 2\.5"):

@@ -183,12 +183,15 @@ def test_every_trainable_weight_has_a_gradient_and_views_teach_no_verb(
     assert views.pairs is not None
     assert len(views.pixels) == len(views.scene) == len(views.pairs.mask)
     assert not views.pairs.verbs.any()
-    pixels = views.pixels.requires_grad_()
+    pixels, pictures = views.pixels.requires_grad_(), batch.pixels.requires_grad_()
     task.eval()  # batch statistics would join the views to the pictures
     losses, _ = task(batch, text, judged)
     for name, loss in losses.items():
         (gradient,) = torch.autograd.grad(loss, [pixels], retain_graph=True, allow_unused=True)
         assert (gradient is not None and bool(gradient.any())) == (name in taught_by_views), name
+        (shaped,) = torch.autograd.grad(loss, [pictures], retain_graph=True, allow_unused=True)
+        shapes = config.pairs.shape_features or name not in ("scene", "relation")
+        assert (shaped is not None and bool(shaped.any())) == shapes, name
     assert taught_by_views <= losses.keys()
 
 

@@ -43,10 +43,15 @@ def test_the_weights_whose_predictions_score_best_are_taken(
     choose_weights(recognizer, read, offer, score)
     assert (checkpoint.distilled_weight, checkpoint.unmet_weight) == wanted
     choose_weights(recognizer, read, offer, lambda found: {"map_full": float(len(list(found)))})
-    assert (checkpoint.distilled_weight, checkpoint.unmet_weight) == (0, 0), "of equals"
+    assert (checkpoint.distilled_weight, checkpoint.unmet_weight) == wanted, "dev does not say"
     checkpoint.unmet_weight = 7.0
-    choose_weights(recognizer, read_known, known, lambda found: {"map_full": float(len(list(found)))})
-    assert checkpoint.unmet_weight == 7.0, "no verb in dev is new"
+    best = _scores([pair for one in read_known for pair in recognizer.decode(one, recognizer.offer())])
+    checkpoint.distilled_weight = 1.0
+    choose_weights(recognizer, read_known, known, score)
+    assert (checkpoint.distilled_weight, checkpoint.unmet_weight) == (wanted[0], 7.0), "no verb in dev is new"
+    ones = {weight: {mean: float(weight > 2)} for weight in DISTILLED_WEIGHTS}
+    choose_weights(recognizer, read_known, known, lambda found: ones[checkpoint.distilled_weight])
+    assert checkpoint.distilled_weight == 3, "of equals the smallest"
     assert sorted(DISTILLED_WEIGHTS) == list(DISTILLED_WEIGHTS)
 
 

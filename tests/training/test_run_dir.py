@@ -39,6 +39,33 @@ def test_a_run_from_before_a_setting_came_goes_on_with_its_default(tmp_path: Pat
         run.open(Config.model_validate({"optim": {"ema": 0.5}}), tiny_vocabulary, resume=True)
 
 
+def test_an_older_run_of_pairs_means_what_it_did(tmp_path: Path, tiny_vocabulary: Vocabulary) -> None:
+    """Readings shaped the features, all counted, views taught no boxes: not what these settings are by default."""
+    new = {"view_boxes", "agreeing", "shape_features"}
+    for name, distill in (("taught", {"signals": "s"}), ("alone", {})):
+        config = Config.model_validate({"task": "interactions", "distill": distill})
+        run = RunDir(tmp_path / name)
+        run.open(config, tiny_vocabulary, resume=False)
+        kept = run.path / "config.json"
+        older = json.loads(kept.read_text())
+        older["pairs"] = {key: value for key, value in older["pairs"].items() if key not in new}
+        kept.write_text(json.dumps(older))
+        if not distill:
+            run.open(config, tiny_vocabulary, resume=True)
+            continue
+        with pytest.raises(RunError, match="other settings than this run's"):
+            run.open(config, tiny_vocabulary, resume=True)
+        settings = {"view_boxes": False, "agreeing": False, "shape_features": True}
+        then = Config.model_validate({"task": "interactions", "distill": distill, "pairs": settings})
+        (run.path / "environment.json").write_text("{}")
+        run.open(then, tiny_vocabulary, resume=True)
+        assert json.loads((run.path / "environment.json").read_text()).keys() == environment().keys(), "the last go's"
+        older["pairs"].pop("repeats")
+        kept.write_text(json.dumps(older))
+        with pytest.raises(RunError, match="other settings than this run's"):
+            run.open(then, tiny_vocabulary, resume=True)
+
+
 def test_a_folder_in_use_is_never_overwritten(tmp_path: Path, tiny_vocabulary: Vocabulary) -> None:
     run = RunDir(tmp_path / "one")
     run.open(Config(), tiny_vocabulary, resume=False)

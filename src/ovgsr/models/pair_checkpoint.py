@@ -51,15 +51,14 @@ class PairCheckpoint(Checkpoint[PairTransformer]):
         self.unmet_weight = unmet_weight
 
     def is_met(self, verb: str) -> bool:
-        """Whether training had annotations of a verb."""
+        """Whether a verb is one of training's words."""
         return verb in self.vocabulary
 
     def distilled_weights(self, vocabulary: Vocabulary) -> Tensor:
         """The weight of each verb (V,): 0 for no interaction, of which no teacher says a word."""
-        weights = {True: self.distilled_weight, False: self.unmet_weight}
-        return torch.tensor(
-            [0.0 if name == NO_INTERACTION else weights[self.is_met(name)] for name in vocabulary.verb_names]
-        )
+        told = [self.distilled_weight if self.is_met(name) else self.unmet_weight for name in vocabulary.verb_names]
+        known = [0.0 if name == NO_INTERACTION else one for name, one in zip(vocabulary.verb_names, told, strict=True)]
+        return torch.tensor(known)
 
     def more_config(self) -> dict[str, Any]:
         """The settings of pairs, the combinations that training was offered, and what the distilled readout counts."""

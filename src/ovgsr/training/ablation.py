@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from ovgsr.config import Config, load_config
 from ovgsr.files import write_text_atomically
 from ovgsr.training.ablation_plan import DEFAULTS, SIGNALS, VIEWS, AblationError, AblationPlan, Row, checked_overrides
+from ovgsr.training.earlier_settings import completed
 from ovgsr.training.run_dir import RunDir
 
 
@@ -203,6 +204,8 @@ class Ablation:
             kept = json.loads(cell.asked.read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError) as error:
             raise AblationError(f"{cell.asked}: not readable ({error}); delete the folder {cell.folder}") from None
+        if "config" in kept and isinstance(kept["config"], dict):  # as an earlier version may have written it
+            kept["config"] = completed(kept["config"], taught=cell.row.signals is not None)
         difference = first_difference(kept, json.loads(json.dumps(record)))
         if difference is not None:
             setting, there, now = difference

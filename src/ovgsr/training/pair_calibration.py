@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 
 from ovgsr.data.hico_det import HicoDetFold
 from ovgsr.evaluation.hico_det import evaluate_pairs
@@ -35,22 +34,24 @@ def choose_weights(
     """Gives the checkpoint the two weights of the distilled readout's cosine that dev likes best.
 
     Best is the largest harmonic mean of seen and unseen, without unseen interactions there the mean over all. The
-    weight of the verbs that training met is chosen first, then that of the others, if dev has any. ``read`` is what the
-    network said of the dev pictures, once for all weights. Of equals the smallest is taken.
+    weight of the verbs that training met is chosen first, then that of the others. ``read`` is what the network said of
+    the dev pictures, once for all weights. Of equals the smallest is taken; where all are equal, dev does not say, and
+    the checkpoint keeps what it has.
     """
     checkpoint = recognizer.checkpoint
 
-    def value() -> float:
+    def value(known: float, unmet: float) -> float:
+        checkpoint.distilled_weight, checkpoint.unmet_weight = known, unmet
         tried = replace(offer, distilled_weight=checkpoint.distilled_weights(offer.vocabulary).to(recognizer.device))
         scores = score(pair for pictures in read for pair in recognizer.decode(pictures, tried))
         return scores.get("map_harmonic", scores.get("map_full", 0.0))
 
-    def with_weight(name: str, weight: float) -> float:
-        setattr(checkpoint, name, weight)
-        return value()
+    known, unmet = checkpoint.distilled_weight, checkpoint.unmet_weight
+    known = _best(known, lambda weight: value(weight, unmet))
+    unmet = _best(unmet, lambda weight: value(known, weight))
+    checkpoint.distilled_weight, checkpoint.unmet_weight = known, unmet
 
-    chosen = ["distilled_weight"]
-    if not all(map(checkpoint.is_met, offer.vocabulary.verb_names)):
-        chosen.append("unmet_weight")
-    for name in chosen:
-        setattr(checkpoint, name, max(DISTILLED_WEIGHTS, key=partial(with_weight, name)))
+
+def _best(present: float, value: Callable[[float], float]) -> float:
+    values = {weight: value(weight) for weight in DISTILLED_WEIGHTS}
+    return present if len(set(values.values())) == 1 else max(values, key=values.__getitem__)

@@ -27,6 +27,7 @@ from ovgsr.config import Config, validate_config
 from ovgsr.errors import OvgsrError
 from ovgsr.files import write_text_atomically
 from ovgsr.training.blocks import split_like
+from ovgsr.training.earlier_settings import completed
 from ovgsr.vocabulary import Vocabulary
 
 
@@ -72,19 +73,21 @@ class RunDir:
         self.check(config, resume=resume)
         explained = {
             "config.json": _settings(config),  # first: it is what a folder is known by after a kill
-            "environment.json": json.dumps(environment(), indent=2),
             "vocabulary.json": json.dumps(vocabulary.to_json(), indent=1),
             "README.txt": _README,
         }
         for name, text in explained.items():
             if not (self.path / name).exists():
                 write_text_atomically(self.path / name, text)
+        write_text_atomically(self.path / "environment.json", json.dumps(environment(), indent=2))
 
     def require_settings(self, config: Config) -> None:
         """Raises RunError where the folder's run was started with other settings than these."""
         kept = self.path / "config.json"
-        # Read as settings, not compared as text: one that came with a later version has its default in an older run.
-        started = validate_config(json.loads(kept.read_text(encoding="utf-8")), str(kept))
+        # Read as settings, not compared as text: an older run lacks those that came with a later version.
+        told = json.loads(kept.read_text(encoding="utf-8"))
+        taught = bool((told.get("distill") or {}).get("signals"))
+        started = validate_config(completed(told, taught=taught), str(kept))
         if started.model_copy(update={"scale": config.scale}) != config:  # where it is computed changes no result
             raise RunError(
                 f"{kept}: other settings than this run's; resume with the recipe it was started with, or give another "
@@ -221,7 +224,7 @@ _README = """A training run of ovgsr.
 
 config.json       every setting, defaults included: the run can be repeated from it
 vocabulary.json   the verbs and nouns that training met
-environment.json  versions, machine, git revision, command line
+environment.json  versions, machine, git revision and command line of the last go
 metrics.jsonl     losses and dev scores, one JSON object a line
 tensorboard/      the same for TensorBoard
 resume/           weights, averaged weights and optimiser state to go on from
