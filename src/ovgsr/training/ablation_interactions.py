@@ -50,8 +50,8 @@ MAP = Part(
         Column("map_unmet", "unseen verbs", ("unmet", "map_unmet"), digits=2),
         Column("harmonic_mean", "harmonic mean", ("split", "harmonic_mean"), digits=2),
     ),
-    "Means over interactions. Unseen verbs: the unseen interactions whose verb has no seen one. The last column is the "
-    "harmonic mean of seen and unseen.",
+    "Means over interactions. Unseen verbs: the unseen interactions whose verb has no seen one among those annotated. "
+    "The last column is the harmonic mean of seen and unseen.",
 )
 
 
