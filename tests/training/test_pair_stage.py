@@ -142,7 +142,8 @@ def test_a_student_can_learn_from_what_the_stage_leaves(made: Made) -> None:
     """Its pairs are the ones that were read, its views those that were made."""
     overrides = [
         *("task=interactions", f"data.root={made.root}", "data.image_size=32", "model.distilled_readout=true"),
-        *("model.width=16", "model.heads=2", "pairs.queries=4", "train.batch_size=8", "distill.views=1"),
+        *("model.width=16", "model.heads=2", "pairs.queries=4", "pairs.agreeing=false"),
+        *("train.batch_size=8", "distill.views=1"),
         *(f"distill.signals={made.work / 'learned'}", f"distill.view_store={made.work / 'views'}"),
     ]
     config = load_config(None, overrides)
