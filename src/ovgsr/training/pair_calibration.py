@@ -48,7 +48,8 @@ def choose_weights(
 
     known, unmet = checkpoint.distilled_weight, checkpoint.unmet_weight
     known = _best(known, lambda weight: value(weight, unmet))
-    unmet = _best(unmet, lambda weight: value(known, weight))
+    if not all(map(checkpoint.is_met, offer.vocabulary.verb_names)):
+        unmet = _best(unmet, lambda weight: value(known, weight))
     checkpoint.distilled_weight, checkpoint.unmet_weight = known, unmet
 
 
